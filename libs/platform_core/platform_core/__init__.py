@@ -1,0 +1,1 @@
+"""The rules and the wire formats of Platform Agents: pure, no I/O."""

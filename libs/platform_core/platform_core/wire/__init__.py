@@ -1,0 +1,1 @@
+"""What crosses a wire: HTTP bodies and events as frozen Structs. The OpenAPI document is generated from these."""

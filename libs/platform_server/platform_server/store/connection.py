@@ -1,0 +1,87 @@
+"""Pools and transactions. Trouble on the way to Postgres becomes `Unavailable`; a deadlock's victim is tried once more."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import TypeAlias, TypeVar
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from platform_core.domain.errors import Unavailable
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Conn: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+Returned = TypeVar("Returned")
+
+RETRY_AFTER = timedelta(seconds=2)
+
+_TROUBLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InterfaceError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+
+# A paused holder of a lock or an idle transaction must not stop the cell.
+_SESSION = {
+    "timezone": "UTC",
+    "lock_timeout": "4s",
+    "statement_timeout": "5s",
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+
+
+@asynccontextmanager
+async def open_pool(dsn: str, *, size: int, name: str) -> AsyncIterator[Pool]:
+    """A pool of at most ``size`` connections that opens them when they are first needed; closed at the end."""
+    pool = asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=size,
+        timeout=5,
+        command_timeout=6,
+        server_settings={**_SESSION, "application_name": name},
+    )
+    async with pool:
+        yield pool
+
+
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except _TROUBLE as trouble:
+        raise Unavailable(retry_after=RETRY_AFTER) from trouble
+
+
+@asynccontextmanager
+async def acquire(pool: Pool) -> AsyncIterator[Conn]:
+    """A connection, for statements that commit one by one. Raises Unavailable when Postgres can't be reached."""
+    with _as_unavailable():
+        async with pool.acquire(timeout=5) as conn:
+            yield conn
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Conn]:
+    """A connection inside one READ COMMITTED transaction. Raises Unavailable when Postgres can't be reached."""
+    async with acquire(pool) as conn, conn.transaction():
+        yield conn
+
+
+async def retry_deadlock(work: Callable[[], Awaitable[Returned]]) -> Returned:
+    """Run ``work``; once more if Postgres chose it as a deadlock's victim (SQLSTATE 40P01)."""
+    try:
+        return await work()
+    except asyncpg.DeadlockDetectedError:
+        return await work()

@@ -1,0 +1,3 @@
+DROP TABLE agent_presence;
+DROP TABLE agent_keys;
+DROP TABLE agents;

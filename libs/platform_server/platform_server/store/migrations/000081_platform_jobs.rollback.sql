@@ -1,0 +1,13 @@
+ALTER TABLE commands DROP CONSTRAINT commands_retry_count;
+ALTER TABLE commands DROP CONSTRAINT commands_held;
+ALTER TABLE commands DROP CONSTRAINT commands_queued;
+ALTER TABLE commands DROP COLUMN slot_held;
+ALTER TABLE commands DROP COLUMN attempt_log;
+ALTER TABLE commands DROP COLUMN attempt;
+ALTER TABLE commands DROP COLUMN retry_count;
+ALTER TABLE commands DROP COLUMN auth_token_expires_at;
+ALTER TABLE commands DROP COLUMN auth_token_hash;
+ALTER TABLE commands DROP COLUMN queue_priority;
+ALTER TABLE commands DROP COLUMN queued_at;
+ALTER TABLE commands DROP COLUMN platform_agent_id;
+ALTER TABLE commands DROP COLUMN is_platform_job;

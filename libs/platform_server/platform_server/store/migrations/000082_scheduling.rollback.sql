@@ -1,0 +1,12 @@
+DROP TABLE turn_corrections;
+DROP TABLE fleet;
+DROP TABLE profile_turns;
+DROP TABLE tenant_turns;
+DROP TABLE tenant_queues;
+ALTER TABLE commands DROP COLUMN cost;
+ALTER TABLE commands DROP COLUMN profile_id;
+ALTER TABLE commands DROP COLUMN lane_id;
+DROP TABLE lanes;
+DROP TABLE requirements;
+ALTER TABLE agent_presence DROP CONSTRAINT agent_presence_profile;
+DROP TABLE profiles;

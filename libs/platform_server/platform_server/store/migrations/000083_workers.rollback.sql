@@ -1,0 +1,2 @@
+DROP TABLE banned_ips;
+DROP TABLE worker_leases;

@@ -1,0 +1,1 @@
+"""The scanner agent: registers, polls, scans, reports; HTTP only."""

@@ -1,0 +1,1 @@
+"""PlatformAgentHealthChecker: heartbeats, stale agents, statistics."""

@@ -1,0 +1,1 @@
+"""The long-poll broker: hands jobs to agents and takes their reports."""

@@ -1,0 +1,1 @@
+"""Takes tenants' jobs in: submit, list, get, cancel, statistics."""

@@ -1,0 +1,1 @@
+"""PlatformQueueWorker: recovery, expiry, stored priorities, retention."""

@@ -1,0 +1,1 @@
+"""Bootstrap tokens, self-registration and the admin endpoints of agents and tenants."""
