@@ -1,4 +1,4 @@
-"""Pools and transactions. Trouble on the way to Postgres becomes `Unavailable`; a deadlock's victim is tried once more."""
+"""Pools and transactions. Trouble on the way to Postgres is `Unavailable`; a deadlock's victim is tried once more."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -7,6 +7,7 @@ from typing import TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
+
 from platform_core.domain.errors import Unavailable
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"

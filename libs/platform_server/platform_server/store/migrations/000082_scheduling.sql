@@ -71,6 +71,8 @@ INSERT INTO fleet (mean_seconds) VALUES (60);
 CREATE TABLE turn_corrections (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant_id    uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
+    -- Where it ran; its virtual time bounds the debt.
+    profile_id   int REFERENCES profiles (id),
     charged      double precision NOT NULL,
     -- How long the slot was held; NULL refunds the whole charge (the attempt was lost by our fault, or never began).
     held_seconds double precision CHECK (held_seconds >= 0)

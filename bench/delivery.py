@@ -1,0 +1,109 @@
+"""Submit to agent-in-hand through the gateway, with agents that wait: p50, p99 and the largest, in milliseconds."""
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+STACK = str(Path(sys.executable).with_name("platform-stack"))
+
+
+def stack_token(*args: str) -> str:
+    return subprocess.run([STACK, "token", *args], check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Bench:
+    """Some agents that poll, ack and complete at once, and a tenant that submits at a steady rate."""
+
+    def __init__(self, client: httpx.AsyncClient, *, admin: str, tenant: str, region: str) -> None:
+        self.client = client
+        self.admin = {"Authorization": f"Bearer {admin}"}
+        self.tenant = {"Authorization": f"Bearer {tenant}"}
+        self.region = region
+        self.intended: dict[str, float] = {}
+        self.arrived: dict[str, float] = {}
+        self.refused = 0
+
+    async def agent(self, n: int) -> None:
+        body = {
+            "name": f"bench-{os.getpid()}-{n}",
+            "region": self.region,
+            "capabilities": [self.region],
+            "max_concurrent": 5,
+        }
+        made = await self.client.post("/api/v1/admin/platform-agents", headers=self.admin, json=body)
+        made.raise_for_status()
+        key = {"X-API-Key": made.json()["api_key"]}
+        try:
+            while True:
+                polled = await self.client.post("/api/v1/platform-agent/poll", headers=key, json={"timeout": 30})
+                arrived = time.perf_counter()
+                polled.raise_for_status()
+                for job in polled.json()["jobs"]:
+                    self.arrived[job["id"]] = arrived
+                    await self._finish(job, key)
+        finally:
+            await self.client.delete(f"/api/v1/admin/platform-agents/{made.json()['agent']['id']}", headers=self.admin)
+
+    async def _finish(self, job: dict[str, Any], key: dict[str, str]) -> None:
+        headers = {**key, "X-Job-Token": job["auth_token"]}
+        path = f"/api/v1/platform-agent/jobs/{job['id']}"
+        (await self.client.post(f"{path}/ack", headers=headers)).raise_for_status()
+        (await self.client.post(f"{path}/result", headers=headers, json={"status": "completed"})).raise_for_status()
+
+    async def submit(self, intended: float) -> None:
+        await asyncio.sleep(intended - time.perf_counter())
+        body = {"type": "health_check", "payload": {}, "capabilities": [self.region]}
+        answer = await self.client.post("/api/v1/platform-jobs", headers=self.tenant, json=body)
+        if answer.status_code == 201:
+            self.intended[answer.json()["job"]["id"]] = intended
+        else:
+            self.refused += 1
+
+
+def quantile(sorted_ms: Sequence[float], q: float) -> float:
+    return sorted_ms[min(len(sorted_ms) - 1, int(q * len(sorted_ms)))]
+
+
+async def measure(args: argparse.Namespace) -> int:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    tokens = {"admin": stack_token("--admin"), "tenant": stack_token("--tenant", "bench", "--plan", "enterprise")}
+    async with httpx.AsyncClient(base_url=args.url, limits=limits, timeout=90) as client:
+        bench = Bench(client, **tokens, region=f"bench-{os.getpid()}")
+        agents = [asyncio.create_task(bench.agent(n)) for n in range(args.agents)]
+        await asyncio.sleep(2)
+        start = time.perf_counter()
+        await asyncio.gather(*(bench.submit(start + n / args.rate) for n in range(args.jobs)))
+        deadline = time.perf_counter() + 30
+        while len(bench.arrived) < len(bench.intended) and time.perf_counter() < deadline:
+            await asyncio.sleep(0.1)
+        for task in agents:
+            task.cancel()
+        await asyncio.gather(*agents, return_exceptions=True)
+    latencies = sorted((bench.arrived[j] - t) * 1000 for j, t in bench.intended.items() if j in bench.arrived)
+    lost = len(bench.intended) - len(latencies)
+    print(f"{args.jobs} jobs at {args.rate}/s, {args.agents} agents: {bench.refused} refused, {lost} not delivered")
+    if latencies:
+        figures = {"p50": quantile(latencies, 0.5), "p99": quantile(latencies, 0.99), "max": latencies[-1]}
+        print("  ".join(f"{name} {ms:.1f} ms" for name, ms in figures.items()))
+    return 1 if lost or bench.refused else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default=f"http://127.0.0.1:{os.environ.get('STACK_PORT', '8080')}")
+    parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--rate", type=float, default=50.0, help="jobs per second")
+    parser.add_argument("--agents", type=int, default=10)
+    return asyncio.run(measure(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
