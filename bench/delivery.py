@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Bench:
         self.region = region
         self.intended: dict[str, float] = {}
         self.arrived: dict[str, float] = {}
+        self.arrival = asyncio.Condition()
         self.refused = 0
 
     async def agent(self, n: int) -> None:
@@ -48,9 +50,17 @@ class Bench:
                 polled.raise_for_status()
                 for job in polled.json()["jobs"]:
                     self.arrived[job["id"]] = arrived
+                    async with self.arrival:
+                        self.arrival.notify_all()
                     await self._finish(job, key)
         finally:
             await self.client.delete(f"/api/v1/admin/platform-agents/{made.json()['agent']['id']}", headers=self.admin)
+
+    async def drained(self, *, timeout: float) -> None:
+        """Until every accepted job has arrived, or for so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout), self.arrival:
+                await self.arrival.wait_for(lambda: self.intended.keys() <= self.arrived.keys())
 
     async def _finish(self, job: dict[str, Any], key: dict[str, str]) -> None:
         headers = {**key, "X-Job-Token": job["auth_token"]}
@@ -81,9 +91,7 @@ async def measure(args: argparse.Namespace) -> int:
         await asyncio.sleep(2)
         start = time.perf_counter()
         await asyncio.gather(*(bench.submit(start + n / args.rate) for n in range(args.jobs)))
-        deadline = time.perf_counter() + 30
-        while len(bench.arrived) < len(bench.intended) and time.perf_counter() < deadline:
-            await asyncio.sleep(0.1)
+        await bench.drained(timeout=30)
         for task in agents:
             task.cancel()
         await asyncio.gather(*agents, return_exceptions=True)
