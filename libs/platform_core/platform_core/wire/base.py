@@ -1,0 +1,40 @@
+"""What all bodies share. Times are RFC 3339 in UTC with ``Z``; a request's unknown fields are refused or ignored."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """A body that we send."""
+
+
+class StrictRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tenant's or an administrator's body: a typing error must not be dropped."""
+
+
+class LenientRequest(Struct, frozen=True, kw_only=True):
+    """An agent's body: agents and platform are upgraded at different times."""
+
+
+class FieldProblem(Answer, frozen=True):
+    field: str
+    message: str
+
+
+class Problem(Answer, frozen=True, omit_defaults=True):
+    """RFC 9457, ``application/problem+json``."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: tuple[FieldProblem, ...] = ()
+    limit: int | None = None
+    size: int | None = None
+
+
+class Health(Answer, frozen=True):
+    status: Literal["ok"] = "ok"

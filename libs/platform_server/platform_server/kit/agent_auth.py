@@ -1,0 +1,97 @@
+"""Agents' API keys: form and checksum first, then a look-up that is trusted for a second at most.
+
+A known agent's request costs no round trip to Postgres within that second; disabling or deleting bites sooner, by
+``forget``, and within the second when Redis is away.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, Protocol
+
+from platform_core.domain import tokens
+from platform_core.domain.agents import AdminState
+from platform_core.domain.errors import AgentDisabled, AgentTypeMismatch, KeyInvalid, Unauthenticated
+from platform_core.domain.ids import AgentId
+
+Address = IPv4Address | IPv6Address
+
+TRUST_SECONDS: Final = 1.0
+
+
+class AgentIdentity(Protocol):
+    """What a look-up by key gives."""
+
+    @property
+    def agent(self) -> AgentId: ...
+    @property
+    def admin_state(self) -> AdminState: ...
+    @property
+    def is_platform_agent(self) -> bool: ...
+    @property
+    def key_prefix(self) -> str: ...
+
+
+class Limiter(Protocol):
+    """The auth-failure limiter; see `signals.limiter`."""
+
+    async def reserve(self, address: Address, *, prefix: str) -> None:
+        """Take a try. Raises Banned."""
+
+    async def succeeded(self, address: Address, *, prefix: str) -> None: ...
+
+    async def failed(self, address: Address, *, prefix: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    identity: AgentIdentity
+    until: float
+
+
+class AgentKeys:
+    """Authenticates agents. ``find`` looks a key's hash up; None when nobody has it."""
+
+    def __init__(self, find: Callable[[str], Awaitable[AgentIdentity | None]], limiter: Limiter) -> None:
+        self._find = find
+        self._limiter = limiter
+        self._known: dict[str, _Known] = {}
+
+    async def authenticate(self, raw: str | None, address: Address) -> AgentIdentity:
+        """The agent with this key. Raises Banned, Unauthenticated, KeyInvalid, AgentTypeMismatch or AgentDisabled."""
+        if raw is None:
+            raise Unauthenticated("key_missing")
+        known = self._known.get(raw)
+        if known is None or known.until < time.monotonic():
+            known = await self._verify(raw, address)
+        identity = known.identity
+        if not identity.is_platform_agent:
+            raise AgentTypeMismatch
+        if identity.admin_state is AdminState.DISABLED:
+            raise AgentDisabled
+        return identity
+
+    def forget(self, agent: AgentId) -> None:
+        """What is known of the agent's keys is out of date."""
+        self._known = {raw: known for raw, known in self._known.items() if known.identity.agent != agent}
+
+    def sweep(self) -> None:
+        """Drop what is no longer trusted, so that the memory follows the agents that are there."""
+        now = time.monotonic()
+        self._known = {raw: known for raw, known in self._known.items() if known.until >= now}
+
+    async def _verify(self, raw: str, address: Address) -> _Known:
+        prefix = tokens.key_prefix(raw)
+        await self._limiter.reserve(address, prefix=prefix)
+        try:
+            identity = await self._find(tokens.secret_hash(tokens.check_agent_key(raw)))
+            if identity is None:
+                raise KeyInvalid("key_unknown")
+        except KeyInvalid:
+            await self._limiter.failed(address, prefix=prefix)
+            raise
+        await self._limiter.succeeded(address, prefix=prefix)
+        known = _Known(identity, time.monotonic() + TRUST_SECONDS)
+        self._known[raw] = known
+        return known

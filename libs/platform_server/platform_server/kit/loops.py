@@ -1,0 +1,54 @@
+"""Background tasks: a step does one bounded batch, the loop has the patience."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from platform_server.kit import logs
+
+log = logs.logger(__name__)
+
+# A loop that has not come round for so many of its intervals (and no less than a minute) is stalled.
+_STALLED_AFTER = 3
+_LEAST = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class Loop:
+    """``step`` does one bounded batch and returns how many; not zero means again at once."""
+
+    name: str
+    step: Callable[[], Awaitable[int]]
+    every: timedelta
+    _beat: float = field(default_factory=time.monotonic)
+
+    @property
+    def stalled(self) -> bool:
+        allowed = max(self.every * _STALLED_AFTER, _LEAST)
+        return time.monotonic() - self._beat > allowed.total_seconds()
+
+    async def run(self) -> None:
+        """For ever. A step that fails is logged, and tried again after the interval."""
+        while True:
+            self._beat = time.monotonic()
+            try:
+                busy = await self.step() > 0
+            except Exception:
+                log.exception("loop_step_failed", loop=self.name)
+                busy = False
+            await asyncio.sleep(0 if busy else self.every.total_seconds())
+
+
+@asynccontextmanager
+async def running(loops: Sequence[Loop]) -> AsyncIterator[None]:
+    """Run the loops beside the body; cancel them at its end."""
+    tasks = [asyncio.create_task(loop.run(), name=loop.name) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,27 @@
+"""The connection to Redis. Whatever Redis does, a caller waits a second at most and goes on without it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+TROUBLE: Final = (RedisError, OSError, TimeoutError)
+
+
+@asynccontextmanager
+async def connect(url: str) -> AsyncIterator[Redis]:
+    """A client that connects when it is first used; closed at the end."""
+    client = Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0, health_check_interval=15)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+async def is_up(client: Redis) -> bool:
+    try:
+        return bool(await client.ping())
+    except TROUBLE:
+        return False

@@ -1,0 +1,81 @@
+"""What administrators do to agents. What an agent must hear of is told after the commit."""
+
+import secrets
+from datetime import timedelta
+
+from platform_core.domain import tokens as credentials
+from platform_core.domain.attempts import AttemptOutcome
+from platform_core.domain.errors import NameTaken
+from platform_core.domain.ids import AgentId
+from platform_core.wire.agents import CreateAgent, Register
+from platform_server.store import agents, attempts
+from platform_server.store.connection import Pool
+from registration.administrators import Administrator, acting
+
+
+def described(asked: Register | CreateAgent) -> agents.Description:
+    """Sets of names in one order, each name once."""
+    return agents.Description(
+        name=asked.name,
+        capabilities=sorted(set(asked.capabilities)),
+        tools=sorted(set(asked.tools)),
+        labels=sorted(set(asked.labels)),
+        region=asked.region,
+        max_concurrent=asked.max_concurrent,
+        version=asked.version,
+        hostname=asked.hostname,
+    )
+
+
+def new_key() -> tuple[str, agents.Key]:
+    """An API key as it is told, and as it is stored."""
+    raw = credentials.new_agent_key(secrets.token_bytes(32))
+    return raw, agents.Key(hash=credentials.secret_hash(raw), prefix=credentials.key_prefix(raw))
+
+
+async def create(pool: Pool, by: Administrator, asked: CreateAgent, *, new_id: AgentId) -> tuple[agents.Agent, str]:
+    """Make an agent without a token; gives it and its API key. Raises NameTaken."""
+    api_key, key = new_key()
+    async with acting(pool, by, "agent.create", new_id, detail={"name": asked.name}) as (conn, _):
+        if not await agents.insert_if_name_free(conn, new_id, described(asked), key):
+            raise NameTaken
+        return await agents.find(conn, new_id), api_key
+
+
+async def disable(pool: Pool, by: Administrator, agent: AgentId, *, reason: str | None) -> agents.Agent:
+    """Refuse its key and take its jobs back. Raises NotFound."""
+    async with acting(pool, by, "agent.disable", agent, detail={"reason": reason}) as (conn, _):
+        await agents.disable(conn, agent, reason=reason)
+        await attempts.requeue_of_agent(conn, agent, outcome=AttemptOutcome.AGENT_DISABLED)
+        return await agents.find(conn, agent)
+
+
+async def enable(pool: Pool, by: Administrator, agent: AgentId) -> agents.Agent:
+    """End a disablement or a drain. Raises NotFound."""
+    async with acting(pool, by, "agent.enable", agent) as (conn, _):
+        await agents.enable(conn, agent)
+        return await agents.find(conn, agent)
+
+
+async def drain(pool: Pool, by: Administrator, agent: AgentId) -> agents.Agent:
+    """No new jobs; what runs may finish. Raises NotFound, or Conflict for a disabled agent."""
+    async with acting(pool, by, "agent.drain", agent) as (conn, _):
+        await agents.drain(conn, agent)
+        return await agents.find(conn, agent)
+
+
+async def rotate_key(
+    pool: Pool, by: Administrator, agent: AgentId, *, grace: timedelta
+) -> tuple[agents.Agent, str]:
+    """Give it a new API key; the old one lives on for ``grace``. Raises NotFound."""
+    api_key, key = new_key()
+    async with acting(pool, by, "agent.rotate_key", agent) as (conn, _):
+        await agents.rotate_key(conn, agent, key, grace=grace)
+        return await agents.find(conn, agent), api_key
+
+
+async def delete(pool: Pool, by: Administrator, agent: AgentId) -> None:
+    """Hide it for ever, and take its jobs back. Raises NotFound."""
+    async with acting(pool, by, "agent.delete", agent) as (conn, _):
+        await agents.delete(conn, agent)
+        await attempts.requeue_of_agent(conn, agent, outcome=AttemptOutcome.AGENT_DELETED)
