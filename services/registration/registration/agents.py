@@ -1,6 +1,7 @@
-"""What administrators do to agents. What an agent must hear of is told after the commit."""
+"""What administrators do to agents. What others must hear of is told after the commit."""
 
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
 
 from platform_core.domain import tokens as credentials
@@ -8,13 +9,24 @@ from platform_core.domain.attempts import AttemptOutcome
 from platform_core.domain.errors import NameTaken
 from platform_core.domain.ids import AgentId
 from platform_core.wire.agents import CreateAgent, Register
+from platform_core.wire.events import AgentEventKind, ControlKind
 from platform_server.store import agents, attempts
+from platform_server.store.agents import Agent
 from platform_server.store.connection import Pool
 from registration.administrators import Administrator, acting
+from registration.announcements import Announcer
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """An agent and its new API key, which is nowhere else: the platform keeps its hash."""
+
+    agent: Agent
+    api_key: str
 
 
 def described(asked: Register | CreateAgent) -> agents.Description:
-    """Sets of names in one order, each name once."""
+    """Each name once, in one order."""
     return agents.Description(
         name=asked.name,
         capabilities=sorted(set(asked.capabilities)),
@@ -33,49 +45,62 @@ def new_key() -> tuple[str, agents.Key]:
     return raw, agents.Key(hash=credentials.secret_hash(raw), prefix=credentials.key_prefix(raw))
 
 
-async def create(pool: Pool, by: Administrator, asked: CreateAgent, *, new_id: AgentId) -> tuple[agents.Agent, str]:
-    """Make an agent without a token; gives it and its API key. Raises NameTaken."""
+async def create(pool: Pool, tell: Announcer, by: Administrator, asked: CreateAgent, *, new_id: AgentId) -> Keyed:
+    """Make an agent without a token. Raises NameTaken."""
     api_key, key = new_key()
     async with acting(pool, by, "agent.create", new_id, detail={"name": asked.name}) as (conn, _):
         if not await agents.insert_if_name_free(conn, new_id, described(asked), key):
             raise NameTaken
-        return await agents.find(conn, new_id), api_key
+        made = await agents.find(conn, new_id)
+    await tell.event(new_id, AgentEventKind.REGISTERED)
+    return Keyed(made, api_key)
 
 
-async def disable(pool: Pool, by: Administrator, agent: AgentId, *, reason: str | None) -> agents.Agent:
+async def disable(pool: Pool, tell: Announcer, by: Administrator, agent: AgentId, *, reason: str | None) -> Agent:
     """Refuse its key and take its jobs back. Raises NotFound."""
     async with acting(pool, by, "agent.disable", agent, detail={"reason": reason}) as (conn, _):
         await agents.disable(conn, agent, reason=reason)
         await attempts.requeue_of_agent(conn, agent, outcome=AttemptOutcome.AGENT_DISABLED)
-        return await agents.find(conn, agent)
+        disabled = await agents.find(conn, agent)
+    await tell.control(agent, ControlKind.DISABLE)
+    await tell.event(agent, AgentEventKind.DISABLED)
+    return disabled
 
 
-async def enable(pool: Pool, by: Administrator, agent: AgentId) -> agents.Agent:
+async def enable(pool: Pool, tell: Announcer, by: Administrator, agent: AgentId) -> Agent:
     """End a disablement or a drain. Raises NotFound."""
     async with acting(pool, by, "agent.enable", agent) as (conn, _):
         await agents.enable(conn, agent)
-        return await agents.find(conn, agent)
+        enabled = await agents.find(conn, agent)
+    await tell.control(agent, ControlKind.ENABLE)
+    await tell.event(agent, AgentEventKind.ENABLED)
+    return enabled
 
 
-async def drain(pool: Pool, by: Administrator, agent: AgentId) -> agents.Agent:
+async def drain(pool: Pool, tell: Announcer, by: Administrator, agent: AgentId) -> Agent:
     """No new jobs; what runs may finish. Raises NotFound, or Conflict for a disabled agent."""
     async with acting(pool, by, "agent.drain", agent) as (conn, _):
         await agents.drain(conn, agent)
-        return await agents.find(conn, agent)
+        draining = await agents.find(conn, agent)
+    await tell.control(agent, ControlKind.DRAIN)
+    await tell.event(agent, AgentEventKind.DRAINING)
+    return draining
 
 
-async def rotate_key(
-    pool: Pool, by: Administrator, agent: AgentId, *, grace: timedelta
-) -> tuple[agents.Agent, str]:
-    """Give it a new API key; the old one lives on for ``grace``. Raises NotFound."""
+async def rotate_key(pool: Pool, tell: Announcer, by: Administrator, agent: AgentId, *, grace: timedelta) -> Keyed:
+    """Give it a new API key; the one before lives on for ``grace``. Raises NotFound."""
     api_key, key = new_key()
     async with acting(pool, by, "agent.rotate_key", agent) as (conn, _):
         await agents.rotate_key(conn, agent, key, grace=grace)
-        return await agents.find(conn, agent), api_key
+        keyed = Keyed(await agents.find(conn, agent), api_key)
+    await tell.control(agent, ControlKind.ROTATE_KEY)
+    return keyed
 
 
-async def delete(pool: Pool, by: Administrator, agent: AgentId) -> None:
+async def delete(pool: Pool, tell: Announcer, by: Administrator, agent: AgentId) -> None:
     """Hide it for ever, and take its jobs back. Raises NotFound."""
     async with acting(pool, by, "agent.delete", agent) as (conn, _):
         await agents.delete(conn, agent)
         await attempts.requeue_of_agent(conn, agent, outcome=AttemptOutcome.AGENT_DELETED)
+    await tell.control(agent, ControlKind.DELETE)
+    await tell.event(agent, AgentEventKind.DELETED)

@@ -3,38 +3,34 @@
 Every attempt leaves a row in the audit trail, a refused one too.
 """
 
-from dataclasses import dataclass
 
 from platform_core.domain import tokens as credentials
 from platform_core.domain.agents import Constraint, unmet
 from platform_core.domain.errors import DomainError, NameTaken, TokenConstraint, TokenInvalid
 from platform_core.domain.ids import AgentId
 from platform_core.wire.agents import Register
+from platform_core.wire.events import AgentEventKind, ControlKind
 from platform_core.wire.tokens import RegistrationOutcome
 from platform_server.store import agents, tokens
 from platform_server.store.connection import Conn, Pool, acquire, transaction
-from registration.agents import described, new_key
+from registration.agents import Keyed, described, new_key
+from registration.announcements import Announcer
 
 
-@dataclass(frozen=True, slots=True)
-class Enrolled:
-    """``api_key`` is nowhere else: the platform keeps its hash."""
-
-    agent: agents.Agent
-    api_key: str
-    taken_over: bool
-
-
-async def enrol(pool: Pool, asked: Register, *, new_id: AgentId, address: tokens.Address) -> Enrolled:
+async def enrol(pool: Pool, tell: Announcer, asked: Register, *, new_id: AgentId, address: tokens.Address) -> Keyed:
     """Enrol the agent. Raises TokenInvalid, TokenConstraint or NameTaken; then nothing is spent."""
     try:
-        return await _enrol(pool, asked, new_id=new_id, address=address)
+        keyed = await _enrol(pool, asked, new_id=new_id, address=address)
     except (TokenInvalid, TokenConstraint, NameTaken) as refusal:
         await _record_refusal(pool, asked, refusal, address=address)
         raise
+    # Whose key was replaced by a takeover is remembered nowhere from now on.
+    await tell.control(keyed.agent.id, ControlKind.ROTATE_KEY)
+    await tell.event(keyed.agent.id, AgentEventKind.REGISTERED)
+    return keyed
 
 
-async def _enrol(pool: Pool, asked: Register, *, new_id: AgentId, address: tokens.Address) -> Enrolled:
+async def _enrol(pool: Pool, asked: Register, *, new_id: AgentId, address: tokens.Address) -> Keyed:
     api_key, key = new_key()
     async with transaction(pool) as conn:
         token = await _spend(conn, asked)
@@ -43,8 +39,7 @@ async def _enrol(pool: Pool, asked: Register, *, new_id: AgentId, address: token
             conn,
             tokens.Attempt(token=token.id, agent=agent, agent_name=asked.name, address=address, outcome=outcome),
         )
-        enrolled = await agents.find(conn, agent)
-    return Enrolled(enrolled, api_key, taken_over=outcome is RegistrationOutcome.TAKEN_OVER)
+        return Keyed(await agents.find(conn, agent), api_key)
 
 
 async def _spend(conn: Conn, asked: Register) -> tokens.Token:

@@ -1,12 +1,11 @@
 """Tenants as the operator keeps them: made, changed, removed."""
 
-from collections.abc import Sequence
-
 from platform_core.domain.ids import TenantId
 from platform_core.wire.tenants import PutTenant
 from platform_server.store import tenants
 from platform_server.store.connection import Pool, acquire
 from registration.administrators import Administrator, acting
+from registration.announcements import Announcer
 
 BATCH = 500
 
@@ -19,8 +18,8 @@ async def put(pool: Pool, by: Administrator, tenant: TenantId, asked: PutTenant)
         return await tenants.find(conn, tenant), made
 
 
-async def remove(pool: Pool, by: Administrator, tenant: TenantId) -> Sequence[tenants.Ended]:
-    """End its jobs and remove its data; gives the jobs that were open. Raises NotFound.
+async def remove(pool: Pool, tell: Announcer, by: Administrator, tenant: TenantId) -> None:
+    """End its jobs and remove its data. Raises NotFound.
 
     History goes in batches, each committed: a statement that removes all of it could outlast its time limit. One who
     is interrupted has left a suspended tenant, and may call again.
@@ -29,6 +28,7 @@ async def remove(pool: Pool, by: Administrator, tenant: TenantId) -> Sequence[te
         await tenants.lock(conn, tenant)
         await tenants.suspend(conn, tenant)
         ended = await tenants.delete_open_jobs(conn, tenant)
+    await tell.cancelled((job.holder, job.id) for job in ended if job.holder is not None)
     await _remove_history(pool, tenant)
     async with acting(pool, by, "tenant.deleted", tenant) as (conn, _):
         # A submission that was judged before the suspension may have come after it.
@@ -37,7 +37,6 @@ async def remove(pool: Pool, by: Administrator, tenant: TenantId) -> Sequence[te
         while await tenants.delete_some_history(conn, tenant, limit=BATCH):
             pass
         await tenants.delete(conn, tenant)
-    return ended
 
 
 async def _remove_history(pool: Pool, tenant: TenantId) -> None:

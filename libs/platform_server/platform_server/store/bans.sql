@@ -3,7 +3,10 @@
 INSERT INTO banned_ips (address, banned_until)
 VALUES ($1, clock_timestamp() + $2::interval)
 ON CONFLICT (address) DO UPDATE
-SET banned_until = greatest(banned_ips.banned_until, excluded.banned_until);
+SET banned_until = greatest(banned_ips.banned_until, excluded.banned_until),
+    created_at = CASE
+        WHEN banned_ips.banned_until > clock_timestamp() THEN banned_ips.created_at ELSE excluded.created_at
+    END;
 
 -- name: live
 SELECT address AS network, banned_until, created_at, banned_until - clock_timestamp() AS left

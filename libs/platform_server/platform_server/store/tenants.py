@@ -47,7 +47,7 @@ class Tenant:
 class Ended:
     """A job that was taken away; ``holder``: the agent that still runs it."""
 
-    job: JobId
+    id: JobId
     holder: AgentId | None
 
 
