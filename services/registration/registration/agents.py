@@ -60,10 +60,13 @@ async def disable(pool: Pool, tell: Announcer, by: Administrator, agent: AgentId
     """Refuse its key and take its jobs back. Raises NotFound."""
     async with acting(pool, by, "agent.disable", agent, detail={"reason": reason}) as (conn, _):
         await agents.disable(conn, agent, reason=reason)
-        await attempts.requeue_of_agent(conn, agent, outcome=AttemptOutcome.AGENT_DISABLED)
+        requeued = await attempts.requeue_of_agent(
+            conn, agent, outcome=AttemptOutcome.AGENT_DISABLED, reason="the agent was disabled"
+        )
         disabled = await agents.find(conn, agent)
     await tell.control(agent, ControlKind.DISABLE)
     await tell.event(agent, AgentEventKind.DISABLED)
+    await tell.requeued(requeued)
     return disabled
 
 
@@ -101,6 +104,9 @@ async def delete(pool: Pool, tell: Announcer, by: Administrator, agent: AgentId)
     """Hide it for ever, and take its jobs back. Raises NotFound."""
     async with acting(pool, by, "agent.delete", agent) as (conn, _):
         await agents.delete(conn, agent)
-        await attempts.requeue_of_agent(conn, agent, outcome=AttemptOutcome.AGENT_DELETED)
+        requeued = await attempts.requeue_of_agent(
+            conn, agent, outcome=AttemptOutcome.AGENT_DELETED, reason="the agent was deleted"
+        )
     await tell.control(agent, ControlKind.DELETE)
     await tell.event(agent, AgentEventKind.DELETED)
+    await tell.requeued(requeued)

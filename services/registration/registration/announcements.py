@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from platform_core.domain.ids import AgentId, JobId
-from platform_core.wire.events import AgentControl, AgentEvent, AgentEventKind, ControlKind
+from platform_core.wire.events import (
+    AgentControl,
+    AgentEvent,
+    AgentEventKind,
+    ControlKind,
+    JobEvent,
+    JobEventKind,
+    JobQueued,
+)
 from platform_server.signals.streams import Stream
 from platform_server.signals.wakeups import Channel
+from platform_server.store.attempts import Requeued
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +38,27 @@ class Announcer:
         """Each agent must stop the job that it holds."""
         messages = [AgentControl(kind=ControlKind.CANCEL, agent_id=agent, job_id=job) for agent, job in jobs]
         await self.publish(Channel.AGENT_CONTROL, messages)
+
+    async def requeued(self, jobs: Sequence[Requeued]) -> None:
+        """Agents that could run them may be waiting."""
+        wanted = [job.requirement for job in jobs]
+        await self.publish(
+            Channel.JOB_QUEUE,
+            [
+                JobQueued(capabilities=tuple(sorted(w.capabilities)), tool=w.tool, preferred_region=w.preferred_region)
+                for w in wanted
+            ],
+        )
+        await self.append(
+            Stream.JOBS,
+            [
+                JobEvent(
+                    kind=JobEventKind.REQUEUED,
+                    job_id=job.job,
+                    tenant_id=job.tenant,
+                    agent_id=job.agent,
+                    attempt=job.attempt,
+                )
+                for job in jobs
+            ],
+        )

@@ -1,6 +1,8 @@
 """Bans: written to Postgres when the limiter sets them, put back into Redis when it lost them, lifted in both."""
 
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from platform_server.signals.limiter import Limiter
@@ -11,12 +13,16 @@ from registration.administrators import Administrator, acting
 NewBans = deque[tuple[bans.Network, timedelta]]
 
 
-async def keep(pool: Pool, new: NewBans) -> None:
-    """Write down what the limiter has banned."""
-    while new:
-        network, duration = new.popleft()
-        async with acquire(pool) as conn:
-            await bans.ban(conn, network, duration=duration)
+@asynccontextmanager
+async def kept(pool: Pool, new: NewBans) -> AsyncIterator[None]:
+    """Before the answer goes out, write down whom the limiter has banned in the body."""
+    try:
+        yield
+    finally:
+        while new:
+            network, duration = new.popleft()
+            async with acquire(pool) as conn:
+                await bans.ban(conn, network, duration=duration)
 
 
 async def restore(pool: Pool, limiter: Limiter) -> int:
@@ -33,3 +39,9 @@ async def lift(pool: Pool, limiter: Limiter, by: Administrator, address: bans.Ad
     async with acting(pool, by, "ban.lift", address) as (conn, _):
         await bans.lift(conn, address)
     await limiter.lift(address)
+
+
+async def cleanup(limiter: Limiter) -> int:
+    """Drop the counters that are over."""
+    limiter.cleanup()
+    return 0

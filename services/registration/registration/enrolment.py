@@ -3,6 +3,8 @@
 Every attempt leaves a row in the audit trail, a refused one too.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from platform_core.domain import tokens as credentials
 from platform_core.domain.agents import Constraint, unmet
@@ -11,10 +13,27 @@ from platform_core.domain.ids import AgentId
 from platform_core.wire.agents import Register
 from platform_core.wire.events import AgentEventKind, ControlKind
 from platform_core.wire.tokens import RegistrationOutcome
+from platform_server.signals.limiter import Limiter
 from platform_server.store import agents, tokens
 from platform_server.store.connection import Conn, Pool, acquire, transaction
 from registration.agents import Keyed, described, new_key
 from registration.announcements import Announcer
+
+
+@asynccontextmanager
+async def limited(limiter: Limiter, asked: Register, address: tokens.Address) -> AsyncIterator[None]:
+    """Count the try: a bad token is a failure, a genuine one is none, whatever else was wrong. Raises Banned."""
+    prefix = _public_part(asked.bootstrap_token)
+    await limiter.reserve(address, prefix=prefix)
+    try:
+        yield
+    except TokenInvalid:
+        await limiter.failed(address, prefix=prefix)
+        raise
+    except (TokenConstraint, NameTaken):
+        await limiter.succeeded(address, prefix=prefix)
+        raise
+    await limiter.succeeded(address, prefix=prefix)
 
 
 async def enrol(pool: Pool, tell: Announcer, asked: Register, *, new_id: AgentId, address: tokens.Address) -> Keyed:
@@ -56,6 +75,13 @@ async def _spend(conn: Conn, asked: Register) -> tokens.Token:
     return token
 
 
+def _public_part(raw: str) -> str:
+    try:
+        return f"bootstrap:{credentials.parse_bootstrap(raw).prefix}"
+    except TokenInvalid:
+        return "bootstrap:malformed"
+
+
 async def _shown(conn: Conn, raw: str) -> tokens.Token | None:
     parsed = credentials.parse_bootstrap(raw)
     return await tokens.matching(conn, prefix=parsed.prefix, token_hash=credentials.secret_hash(raw))
@@ -79,7 +105,7 @@ async def _record_refusal(pool: Pool, asked: Register, refusal: DomainError, *, 
         await tokens.record(
             conn,
             tokens.Attempt(
-                token=token and token.id,
+                token=token.id if token else None,
                 agent=None,
                 agent_name=asked.name,
                 address=address,

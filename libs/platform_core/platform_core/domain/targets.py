@@ -24,7 +24,8 @@ _IMAGE_SCANNERS: Final = frozenset({"trivy-image"})
 _EITHER_SCANNERS: Final = frozenset({"trivy", "trivy-full", "grype"})
 
 _URL = re.compile(
-    r"(?:(https?)://)?(\[[0-9a-f:.]+\]|[^/?#@:\[\]]+)(?::([0-9]{1,5}))?([/?#].*)?", re.IGNORECASE | re.ASCII
+    r"(?:(?P<scheme>https?)://)?(?P<host>\[[0-9a-f:.]+\]|[^/?#@:\[\]]+)(?::(?P<port>[0-9]{1,5}))?(?P<rest>[/?#].*)?",
+    re.IGNORECASE | re.ASCII,
 )
 _HOST_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 # What browsers and resolvers read as a number: 127.1, 0x7f.0.0.1 and 2130706433 are all addresses.
@@ -107,22 +108,22 @@ def canonical_host(text: str) -> str | None:
 def _network(target: str) -> NetworkTarget:
     # A scanner would split the text at a comma and scan the rest unchecked.
     match = None if "," in target or " " in target else _URL.fullmatch(target)
-    host = canonical_host(match[2]) if match else None
+    host = canonical_host(match["host"]) if match else None
     if match is None or host is None or _AUTONOMOUS_SYSTEM.fullmatch(host):
         raise _invalid("Must be a host name, an address or an http(s) address.")
-    if match[1] is None and match[4] is not None and _is_address(host):
+    if match["scheme"] is None and match["rest"] is not None and _is_address(host):
         raise _invalid("Must be one address, not a range of them.")
-    return NetworkTarget(target, host, _port(match[3]))
+    return NetworkTarget(target, host, _port(match["port"]))
 
 
 def _git(target: str) -> GitTarget:
     match = _URL.fullmatch(target)
-    host = canonical_host(match[2]) if match else None
+    host = canonical_host(match["host"]) if match else None
     if match is None or host is None or " " in target:
         raise _invalid("Must be a relative path or the https address of a git repository.")
-    if (match[1] or "").lower() != "https":
+    if (match["scheme"] or "").lower() != "https":
         raise _invalid("A git repository is fetched over https only.")
-    return GitTarget(target, host, _port(match[3]) or 443)
+    return GitTarget(target, host, _port(match["port"]) or 443)
 
 
 def _image(target: str) -> ImageTarget:

@@ -18,7 +18,7 @@ AGENT_KEY_PREFIX: Final = "rdv_agent_"
 _AGENT_KEY = re.compile(r"\Ardv_agent_([0-9a-f]{64})([0-9a-f]{8})\Z", re.ASCII)
 _SHOWN_OF_KEY: Final = len(AGENT_KEY_PREFIX) + 8
 
-_JOB_TOKEN = re.compile(r"\A([a-z0-9]{1,16})\.([0-9]{1,9})\.([0-9a-f]{64})\Z", re.ASCII)
+_JOB_TOKEN = re.compile(r"\A([a-z0-9]{1,16})\.([1-9][0-9]{0,8})\.([0-9a-f]{64})\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

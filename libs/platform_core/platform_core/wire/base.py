@@ -1,8 +1,8 @@
 """What all bodies share. Times are RFC 3339 in UTC with ``Z``; a request's unknown fields are refused or ignored."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -15,6 +15,13 @@ class StrictRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class LenientRequest(Struct, frozen=True, kw_only=True):
     """An agent's body: agents and platform are upgraded at different times."""
+
+
+class PageQuery(Struct, frozen=True, kw_only=True):
+    """What every list takes; its filters are fields of a subclass. ``cursor`` is a list's own ``next_cursor``."""
+
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: str | None = None
 
 
 class FieldProblem(Answer, frozen=True):

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import Struct
-from starlette.requests import Request
+from starlette.requests import Request, StateT
 from starlette.responses import Response
 
 from platform_core.domain.errors import FieldError, Invalid, TooLarge, UnsupportedMedia
@@ -19,12 +19,12 @@ _PATH = re.compile(r"^(?P<message>.*?) - at `\$\.?(?P<path>.*?)`$", re.DOTALL)
 _LIMIT = 65_536
 
 
-async def read(request: Request, kind: type[Body], *, limit: int = _LIMIT) -> Body:
-    """The body as ``kind``; an empty one is ``{}``. Raises UnsupportedMedia, Invalid, TooLarge (over ``limit`` bytes)."""
+async def read(request: Request[StateT], kind: type[Body], *, limit: int = _LIMIT) -> Body:
+    """The body as ``kind``, an empty one as ``{}``. Raises UnsupportedMedia, Invalid, or TooLarge over ``limit`` bytes."""
     return decode(await read_bytes(request, limit=limit), kind)
 
 
-async def read_bytes(request: Request, *, limit: int) -> bytes:
+async def read_bytes(request: Request[StateT], *, limit: int) -> bytes:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in _JSON_TYPES:
         raise UnsupportedMedia

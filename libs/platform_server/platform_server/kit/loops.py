@@ -1,6 +1,7 @@
 """Background tasks: a step does one bounded batch, the loop has the patience."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ class Loop:
     name: str
     step: Callable[[], Awaitable[int]]
     every: timedelta
+    # The interval varies by so much of itself, so that replicas do not work in step.
+    jitter: float = 0.0
     _beat: float = field(default_factory=time.monotonic)
 
     @property
@@ -39,7 +42,10 @@ class Loop:
             except Exception:
                 log.exception("loop_step_failed", loop=self.name)
                 busy = False
-            await asyncio.sleep(0 if busy else self.every.total_seconds())
+            await asyncio.sleep(0 if busy else self._pause())
+
+    def _pause(self) -> float:
+        return self.every.total_seconds() * (1 + random.uniform(-self.jitter, self.jitter))  # noqa: S311
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """The auth-failure limiter: 5 failures in 15 minutes ban an address for 15 (specification, "Rate Limiting").
 
-Shared by all replicas: one Lua script, Redis' clock, one hash slot an address. A try is reserved on entry and given back
-on success, so that parallel tries cannot pass together. While Redis is away the same rule runs in this process.
+Shared by all replicas: one Lua script, Redis' clock, one hash slot an address. A try is reserved on entry and given
+back on success, so that parallel tries cannot pass together. While Redis is away the same rule runs in this process.
 """
 
 import asyncio

@@ -42,6 +42,14 @@ class HandedOut:
     waited: timedelta
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim handed out, in the rule's order, and whether jobs were left waiting, servable or not."""
+
+    handed_out: Sequence[HandedOut]
+    left_waiting: bool
+
+
 async def intern_profile(conn: Conn, profile: Profile) -> int:
     """The profile's number; the same for the same capabilities, tools and region, for ever."""
     key = (sorted(profile.capabilities), sorted(profile.tools), profile.region)
@@ -53,16 +61,14 @@ async def intern_profile(conn: Conn, profile: Profile) -> int:
     return found
 
 
-async def claim(
-    pool: Pool, offers: Sequence[Offer], *, token_hash: TokenHash, region_patience: timedelta
-) -> list[HandedOut]:
+async def claim(pool: Pool, offers: Sequence[Offer], *, token_hash: TokenHash, region_patience: timedelta) -> Claimed:
     """Hand out queued jobs to the offers, by the rule, in one transaction; an agent may be given fewer or none.
 
     ``token_hash`` gives the SHA-256 of a job's token for an attempt. Raises Unavailable when Postgres is away or the
     claim before this one does not end.
     """
 
-    async def once() -> list[HandedOut]:
+    async def once() -> Claimed:
         async with transaction(pool) as conn:
             await conn.execute(SQL["lock"])
             now: datetime = await conn.fetchval(SQL["now"])
@@ -73,13 +79,13 @@ async def claim(
 
 async def _claim(
     conn: Conn, offers: Sequence[Offer], *, token_hash: TokenHash, patience: timedelta, now: datetime
-) -> list[HandedOut]:
+) -> Claimed:
     books = await _Books.open(conn)
     snapshot, attempts = await _snapshot(conn, books, offers, patience=patience, now=now)
     decision = scheduling.hand_out(snapshot)
     handed_out = await _assign(conn, decision.handed_out, attempts, token_hash=token_hash, now=now)
     await books.close(conn, snapshot, decision, {h.job for h in handed_out})
-    return handed_out
+    return Claimed(handed_out, left_waiting=len(snapshot.queued) > len(decision.handed_out))
 
 
 class _Books:

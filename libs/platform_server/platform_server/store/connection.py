@@ -86,3 +86,9 @@ async def retry_deadlock(work: Callable[[], Awaitable[Returned]]) -> Returned:
         return await work()
     except asyncpg.DeadlockDetectedError:
         return await work()
+
+
+async def answers(pool: Pool) -> bool:
+    """Does Postgres answer? Raises Unavailable when it can't be reached."""
+    async with acquire(pool) as conn:
+        return await conn.fetchval("SELECT true") is True

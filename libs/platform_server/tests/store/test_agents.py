@@ -1,6 +1,7 @@
 """Agents and their keys in Postgres."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,8 +18,8 @@ def key(letter: str) -> agents.Key:
     return agents.Key(hash=letter * 64, prefix="rdv_agent_" + letter * 8)
 
 
-def described(name: str = "scanner-1", **other: object) -> agents.Description:
-    facts: dict[str, object] = {
+def described(name: str = "scanner-1", **other: Any) -> agents.Description:
+    facts: dict[str, Any] = {
         "capabilities": ["nmap", "nuclei"],
         "tools": ["nuclei"],
         "labels": [],
@@ -159,14 +160,14 @@ async def test_pages_are_newest_first_and_go_on_after_the_last_seen(conn: Conn) 
         ({}, {"on", "off", "drains", "disabled"}),
     ],
 )
-async def test_filters(conn: Conn, wanted: dict[str, str], names: set[str]) -> None:
+async def test_filters(conn: Conn, wanted: dict[str, Any], names: set[str]) -> None:
     await set_online(conn, await made(conn, "on", letter="a"))
     await made(conn, "off", letter="b", region="eu-west-1")
     drains = await made(conn, "drains", letter="c", capabilities=["trivy"])
     await set_online(conn, drains)
     await agents.drain(conn, drains)
     await agents.disable(conn, await made(conn, "disabled", letter="d"), reason=None)
-    assert {a.name for a in await agents.page(conn, limit=10, **wanted)} == names  # type: ignore[arg-type]
+    assert {a.name for a in await agents.page(conn, limit=10, **wanted)} == names
 
 
 async def test_totals_by_status_and_region(conn: Conn) -> None:

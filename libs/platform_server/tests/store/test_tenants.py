@@ -6,7 +6,7 @@ import pytest
 
 from platform_core.domain.errors import NotFound, TenantSuspended, TenantUnknown
 from platform_core.domain.ids import SYSTEM_TENANT, TenantId
-from platform_core.domain.plans import PLANS
+from platform_core.domain.plans import PLANS, Plan
 from platform_server.store import tenants
 from platform_server.store.connection import Conn
 
@@ -18,7 +18,7 @@ async def made(conn: Conn, name: str = "Acme", *, plan: str = "pro", status: str
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
-async def test_standing_tells_the_plans_limits(conn: Conn, plan) -> None:
+async def test_standing_tells_the_plans_limits(conn: Conn, plan: Plan) -> None:
     standing = await tenants.standing(conn, await made(conn, plan=plan.name))
     assert (standing.plan, standing.max_concurrent_jobs, standing.max_queue_size) == (
         plan.name,

@@ -40,7 +40,11 @@ async def made(conn: Conn, *, max_uses: int = 2, token_hash: str = HASH) -> Toke
 
 async def expire(conn: Conn, token: TokenId) -> None:
     await conn.execute(
-        "UPDATE bootstrap_tokens SET created_at = now() - interval '2 hours', expires_at = now() - interval '1 hour' WHERE id = $1",
+        """
+        UPDATE bootstrap_tokens
+        SET created_at = now() - interval '2 hours', expires_at = now() - interval '1 hour'
+        WHERE id = $1
+        """,
         token,
     )
 

@@ -1,12 +1,12 @@
 """What every handler needs of a request: the opened resources, the administrator, the id in the path, the page."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
-from typing import TypedDict
 from uuid import UUID
 
-from starlette.requests import Request as AnyRequest
+from starlette.requests import Request
 from starlette.responses import Response
 
 from platform_core.domain.errors import NotFound, SystemTenantForbidden
@@ -20,7 +20,8 @@ from registration.announcements import Announcer
 from registration.bans import NewBans
 
 
-class State(TypedDict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
     """What the lifespan opens."""
 
     pool: Pool
@@ -31,7 +32,6 @@ class State(TypedDict):
     rotation_grace: timedelta
 
 
-Request = AnyRequest[State]
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -39,11 +39,16 @@ def administered(handler: Callable[[Request, Administrator], Awaitable[Response]
     """The handler, for platform administrators only: it is given who acts."""
 
     async def checked(request: Request) -> Response:
-        principal = auth.admin(request, request.state["jwt"])
+        principal = auth.admin(request, opened(request).jwt)
         by = Administrator(issuer=principal.issuer, subject=principal.subject, address=address_of(request))
         return await handler(request, by)
 
     return checked
+
+
+def opened(request: Request) -> Opened:
+    found: Opened = request.state["opened"]
+    return found
 
 
 def address_of(request: Request) -> Address:

@@ -1,0 +1,17 @@
+-- What an agent registered, to be narrowed by its poll.
+-- name: registered
+SELECT capabilities, tools, coalesce(region, '') AS region, max_concurrent
+FROM agents
+WHERE id = $1 AND deleted_at IS NULL;
+
+-- A held poll is a sign of life. The profile is what the agent's latest poll offered.
+-- name: note_polls
+INSERT INTO agent_presence (agent_id, last_seen_at, profile_id)
+SELECT agent, clock_timestamp(), profile
+FROM unnest($1::uuid[], $2::int[]) AS polled (agent, profile)
+ORDER BY agent
+ON CONFLICT (agent_id) DO UPDATE
+SET last_seen_at = excluded.last_seen_at, profile_id = excluded.profile_id;
+
+-- name: any_queued
+SELECT EXISTS (SELECT FROM commands WHERE status = 'queued');

@@ -1,0 +1,92 @@
+"""Server-sent events for agents: cancelled, lost, drain. What pub/sub missed is read from Postgres at the opening."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from dispatcher.broker import Broker
+from platform_core.domain.ids import AgentId, JobId
+from platform_core.wire.events import AgentControl, ControlKind
+from platform_core.wire.protocol import EventKind, JobEventBody
+from platform_server.kit.agent_auth import AgentKeys
+from platform_server.store import attempts
+from platform_server.store.connection import Pool, acquire
+
+KEEP_ALIVE_SECONDS = 15.0
+
+_KEEP_ALIVE = b": still here\n\n"
+
+
+class Control:
+    """Takes in ``agent_control`` messages: tells event streams, ends polls, forgets keys."""
+
+    def __init__(self, pool: Pool, broker: Broker, keys: AgentKeys) -> None:
+        self._pool = pool
+        self._broker = broker
+        self._keys = keys
+        self._streams: dict[AgentId, set[asyncio.Queue[bytes | None]]] = defaultdict(set)
+
+    def heard(self, raw: bytes) -> None:
+        """One message of the channel."""
+        control = msgspec.json.decode(raw, type=AgentControl)
+        agent = AgentId(control.agent_id)
+        self._keys.forget(agent)
+        match control.kind:
+            case ControlKind.CANCEL if control.job_id is not None:
+                self._tell(agent, event(EventKind.CANCELLED, JobId(control.job_id)))
+            case ControlKind.LOST if control.job_id is not None:
+                self._tell(agent, event(EventKind.LOST, JobId(control.job_id)))
+            case ControlKind.DRAIN:
+                self._tell(agent, event(EventKind.DRAIN))
+                self._broker.end_polls_of(agent)
+            case ControlKind.DISABLE | ControlKind.DELETE:
+                self._tell(agent, None)
+                self._broker.end_polls_of(agent)
+            case _:
+                pass
+
+    async def stream(self, agent: AgentId, draining: asyncio.Event) -> AsyncIterator[bytes]:
+        """The agent's events, until it is disabled, or this process drains."""
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1000)
+        self._streams[agent].add(queue)
+        try:
+            for job in await self._missed(agent):
+                yield event(EventKind.CANCELLED, job)
+            while not draining.is_set():
+                said = await self._next(queue, draining)
+                if said is None:
+                    return
+                yield said
+        finally:
+            self._streams[agent].discard(queue)
+            if not self._streams[agent]:
+                del self._streams[agent]
+
+    async def _missed(self, agent: AgentId) -> list[JobId]:
+        async with acquire(self._pool) as conn:
+            return await attempts.cancelled_but_held(conn, agent)
+
+    async def _next(self, queue: asyncio.Queue[bytes | None], draining: asyncio.Event) -> bytes | None:
+        got = asyncio.ensure_future(queue.get())
+        stop = asyncio.ensure_future(draining.wait())
+        try:
+            await asyncio.wait([got, stop], timeout=KEEP_ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if got.done():
+                return got.result()
+            return None if stop.done() else _KEEP_ALIVE
+        finally:
+            got.cancel()
+            stop.cancel()
+
+    def _tell(self, agent: AgentId, said: bytes | None) -> None:
+        for queue in self._streams.get(agent, ()):
+            if not queue.full():
+                queue.put_nowait(said)
+
+
+def event(kind: EventKind, job: JobId | None = None) -> bytes:
+    """One server-sent event."""
+    data = msgspec.json.encode(JobEventBody(job_id=job)) if job is not None else b"{}"
+    return b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n"

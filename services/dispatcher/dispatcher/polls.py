@@ -1,0 +1,65 @@
+"""A poll from its request to its jobs, and the signs of life that held polls are."""
+
+from collections.abc import Sequence
+
+from dispatcher.broker import Broker, Poll
+from platform_core.domain.ids import AgentId
+from platform_core.domain.scheduling import Profile
+from platform_core.wire.protocol import Poll as PollRequest
+from platform_server.kit.batching import Batch
+from platform_server.store import claims, polls
+from platform_server.store.connection import Pool, acquire, transaction
+from platform_server.store.polls import Registered
+
+
+class Polls:
+    """Makes offers out of requests; keeps profiles' numbers in memory, for they never change."""
+
+    def __init__(self, pool: Pool, broker: Broker) -> None:
+        self._pool = pool
+        self._broker = broker
+        self._numbers: dict[Profile, int] = {}
+        self._notes: Batch[tuple[AgentId, int], None] = Batch(self._note)
+
+    async def offer(self, agent: AgentId, asked: PollRequest) -> Poll:
+        """What the agent offers: what it registered, narrowed by its poll. It is noted as a sign of life."""
+        async with acquire(self._pool) as conn:
+            registered = await polls.registered(conn, agent)
+            profile = narrowed(registered, asked)
+            if profile not in self._numbers:
+                self._numbers[profile] = await claims.intern_profile(conn, profile)
+        number = self._numbers[profile]
+        await self._notes.add((agent, number))
+        return Poll(agent, number, profile, min(asked.max_jobs, registered.max_concurrent))
+
+    async def note_held(self) -> int:
+        """A step: every held poll is a sign of life. Returns 0: the next one is due after the interval."""
+        held = {poll.agent: poll.number for poll in self._broker.held}
+        if held:
+            async with transaction(self._pool) as conn:
+                await polls.note(conn, held)
+        return 0
+
+    async def sweep(self) -> int:
+        """A step: while polls wait, look whether anything is queued that no wake-up told of."""
+        if any(True for _ in self._broker.held):
+            async with acquire(self._pool) as conn:
+                queued = await polls.any_queued(conn)
+            if queued:
+                self._broker.look_again()
+        return 0
+
+    async def _note(self, items: Sequence[tuple[AgentId, int]]) -> list[None]:
+        async with transaction(self._pool) as conn:
+            await polls.note(conn, dict(items))
+        return [None] * len(items)
+
+
+def narrowed(registered: Registered, asked: PollRequest) -> Profile:
+    """Never wider than what is registered; what the poll does not name stays as it is."""
+    whole = registered.profile
+    return Profile(
+        whole.capabilities & frozenset(asked.capabilities) if asked.capabilities else whole.capabilities,
+        whole.tools & frozenset(asked.tools) if asked.tools else whole.tools,
+        whole.region,
+    )
