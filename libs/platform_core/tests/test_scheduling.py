@@ -1,6 +1,6 @@
 """The rule of docs/scheduling.md, property by property."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -208,7 +208,7 @@ class Fleet:
     turns: dict[int, float] = field(default_factory=dict)
     contending: frozenset[TenantId] = frozenset()
     virtual_times: Mapping[int, float] = field(default_factory=dict)
-    slot_seconds: Counter[int] = field(default_factory=Counter)
+    slot_seconds: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     served_at: dict[int, list[float]] = field(default_factory=dict)
     fleet_mean: float = 60.0
     number: int = 0

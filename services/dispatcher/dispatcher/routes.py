@@ -72,8 +72,8 @@ async def progress(request: Request) -> Response:
 async def result(request: Request) -> Response:
     held = await _held(request)
     body = await read(request, protocol.JobResult, limit=MAX_RESULT_BYTES)
-    text = bytes(body.result).decode() if body.result is not None else None
-    outcome = Outcome(held, JobStatus(body.status), text, body.error)
+    text = bytes(body.result).decode()
+    outcome = Outcome(held, JobStatus(body.status), None if text == "null" else text, body.error)
     return _job_answer(await request.state["reports"].finish(outcome))
 
 

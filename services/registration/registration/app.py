@@ -18,11 +18,11 @@ from platform_server.kit.serve import Runtime
 from platform_server.signals import streams, wakeups
 from platform_server.signals.connection import connect, is_up
 from platform_server.signals.limiter import Limiter, LimiterSettings
-from platform_server.store.connection import Pool, acquire, open_pool
+from platform_server.store.connection import answers, open_pool
 from registration import bans
 from registration.announcements import Announcer
 from registration.routes import ROUTES
-from registration.routes.requests import Opened
+from registration.routes.requests import State
 from registration.settings import Settings
 
 NAME = "registration"
@@ -32,9 +32,9 @@ def create_app(settings: Settings, runtime: Runtime) -> Starlette:
     """The public app; ``runtime`` is told how its health is looked at."""
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Opened]]:
-        async with _open(settings, runtime) as opened:
-            yield {"opened": opened}
+    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+        async with _open(settings, runtime) as state:
+            yield state
 
     return Starlette(
         routes=ROUTES,
@@ -45,7 +45,7 @@ def create_app(settings: Settings, runtime: Runtime) -> Starlette:
 
 
 @asynccontextmanager
-async def _open(settings: Settings, runtime: Runtime) -> AsyncIterator[Opened]:
+async def _open(settings: Settings, runtime: Runtime) -> AsyncIterator[State]:
     new_bans = bans.NewBans()
     limits = LimiterSettings(allow_listed=networks(settings.auth_allow_listed))
     async with AsyncExitStack() as stack:
@@ -61,11 +61,11 @@ async def _open(settings: Settings, runtime: Runtime) -> AsyncIterator[Opened]:
             Loop("restore_bans", partial(bans.restore, pool, limiter), timedelta(seconds=10)),
             Loop("limiter_cleanup", partial(bans.cleanup, limiter), limits.cleanup_interval),
         ]
-        runtime.health.postgres = partial(_answers, pool)
+        runtime.health.postgres = partial(answers, pool)
         runtime.health.redis = partial(is_up, redis)
         runtime.health.loops = loops
         await stack.enter_async_context(running(loops))
-        yield Opened(
+        yield State(
             pool=pool,
             jwt=JwtRules(settings.jwt_secret, settings.jwt_issuer, settings.jwt_audience),
             limiter=limiter,
@@ -73,11 +73,6 @@ async def _open(settings: Settings, runtime: Runtime) -> AsyncIterator[Opened]:
             announcer=Announcer(publish=partial(wakeups.publish, redis), append=partial(streams.append, redis)),
             rotation_grace=settings.rotation_grace,
         )
-
-
-async def _answers(pool: Pool) -> bool:
-    async with acquire(pool) as conn:
-        return await conn.fetchval("SELECT true") is True
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
+import msgspec
 import pytest
 from httpx import ASGITransport, AsyncClient
 from starlette.types import Receive, Scope, Send
@@ -37,9 +38,9 @@ async def serving(settings: Settings) -> AsyncIterator[AsyncClient]:
 
 
 @pytest.fixture
-def serve(settings: Settings) -> Callable[[], AbstractAsyncContextManager[AsyncClient]]:
-    """Starts one more instance; gives a client of it, without credentials."""
-    return lambda: serving(settings)
+def serve(settings: Settings) -> Callable[..., AbstractAsyncContextManager[AsyncClient]]:
+    """Starts one more instance, with some settings changed; gives a client of it, without credentials."""
+    return lambda **changed: serving(msgspec.structs.replace(settings, **changed))
 
 
 @pytest.fixture

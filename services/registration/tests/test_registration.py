@@ -14,14 +14,15 @@ from redis.asyncio import Redis
 from platform_server.store.connection import Pool
 
 REGISTER = "/api/v1/platform-agents/register"
+BAD = "zzzzzz.9876543210fedcba"
 TOKENS = "/api/v1/admin/bootstrap-tokens"
 NewToken = Callable[..., Awaitable[tuple[str, str]]]
 Application = Callable[..., dict[str, Any]]
-Serve = Callable[[], AbstractAsyncContextManager[AsyncClient]]
+Serve = Callable[..., AbstractAsyncContextManager[AsyncClient]]
 
 
 async def trail(admin: AsyncClient, token: str) -> list[tuple[str, str | None]]:
-    answer = await admin.get(f"{TOKENS}/{token}/registrations")
+    answer = await admin.get(f"{TOKENS}/{token}/registrations", params={"limit": 200})
     assert answer.status_code == 200
     return [(row["outcome"], row["reason"]) for row in answer.json()["registrations"]]
 
@@ -231,5 +232,25 @@ async def test_a_registration_is_told_to_the_others(
     _, raw = await new_token()
     agent = (await public.post(REGISTER, json=application(raw))).json()["agent"]["id"]
     async with Redis.from_url(redis) as client:
-        events = [msgspec.json.decode(fields[b"body"]) for _, fields in await client.xrange("platform:agents")]
+        entries: Any = await client.xrange("platform:agents")
+    events = [msgspec.json.decode(fields[b"body"]) for _, fields in entries]
     assert events == [{"kind": "registered", "agent_id": agent}]
+
+
+async def test_without_postgres_the_answer_is_503(serve: Serve, application: Application) -> None:
+    async with serve(database_url="postgresql://nobody@127.0.0.1:1/none") as away:
+        refused = await away.post(REGISTER, json=application("abc123.0123456789abcdef"))
+    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    assert refused.headers["retry-after"] == "2"
+
+
+async def test_a_token_is_never_logged(
+    public: AsyncClient, new_token: NewToken, application: Application, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, raw = await new_token()
+    for shown in (raw, raw, BAD):
+        answer = await public.post(REGISTER, json=application(shown))
+        assert raw not in answer.text
+    told = [str(record.__dict__) for record in caplog.records]
+    assert told
+    assert not [line for line in told if raw[7:] in line or BAD[7:] in line]

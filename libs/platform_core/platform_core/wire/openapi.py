@@ -161,7 +161,8 @@ def _parameters(operation: Operation, schema_of: Mapping[object, Json]) -> Itera
     for info in _query_of(operation):
         yield {"name": info.encode_name, "in": "query", "schema": _without_null(schema_of[info.type], info.default)}
     if operation.idempotency_key:
-        yield {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255}}
+        key: Json = {"type": "string", "minLength": 1, "maxLength": 255}
+        yield {"name": "Idempotency-Key", "in": "header", "schema": key}
 
 
 def _without_null(schema: Json, default: object) -> Json:

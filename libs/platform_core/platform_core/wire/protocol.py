@@ -76,7 +76,8 @@ class ProgressAnswer(Answer, frozen=True, kw_only=True):
 
 class JobResult(LenientRequest, frozen=True, kw_only=True):
     status: Literal["completed", "failed"]
-    result: msgspec.Raw | None = None
+    # Any JSON; msgspec cannot tell it from null in a union.
+    result: msgspec.Raw = msgspec.Raw(b"null")
     error: Annotated[str, Meta(max_length=10_000)] | None = None
 
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 from uuid import UUID
 
 import jwt
-from starlette.requests import Request
+from starlette.requests import Request, StateT
 
 from platform_core.domain.errors import SystemTenantForbidden, Unauthenticated, WrongRole
 from platform_core.domain.ids import SYSTEM_TENANT, TenantId
@@ -33,12 +33,12 @@ class JwtRules:
     audience: str
 
 
-def admin(request: Request, rules: JwtRules) -> Principal:
+def admin(request: Request[StateT], rules: JwtRules) -> Principal:
     """Raises Unauthenticated, WrongRole or SystemTenantForbidden."""
     return _with_role(request, rules, Role.ADMIN)
 
 
-def tenant(request: Request, rules: JwtRules) -> Principal:
+def tenant(request: Request[StateT], rules: JwtRules) -> Principal:
     """Raises Unauthenticated, WrongRole or SystemTenantForbidden."""
     return _with_role(request, rules, Role.TENANT)
 
@@ -48,7 +48,7 @@ def tenant_of(principal: Principal) -> TenantId:
     return principal.tenant
 
 
-def _with_role(request: Request, rules: JwtRules, role: Role) -> Principal:
+def _with_role(request: Request[StateT], rules: JwtRules, role: Role) -> Principal:
     scheme, _, raw = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not raw:
         raise Unauthenticated("jwt_missing")

@@ -20,7 +20,7 @@ _LIMIT = 65_536
 
 
 async def read(request: Request[StateT], kind: type[Body], *, limit: int = _LIMIT) -> Body:
-    """The body as ``kind``, an empty one as ``{}``. Raises UnsupportedMedia, Invalid, or TooLarge over ``limit`` bytes."""
+    """The body as ``kind``, an empty one as ``{}``. Raises UnsupportedMedia, Invalid, TooLarge over ``limit`` bytes."""
     return decode(await read_bytes(request, limit=limit), kind)
 
 

@@ -2,29 +2,25 @@
 
 import base64
 from collections.abc import Callable, Sequence
-from typing import Annotated, Generic, NamedTuple, TypeVar, get_type_hints
+from typing import Generic, NamedTuple, TypeVar, get_type_hints
 
 import msgspec
-from msgspec import Meta, Struct
-from starlette.requests import Request
+from msgspec import Struct
+from starlette.requests import Request, StateT
 
 from platform_core.domain.errors import FieldError, Invalid
+from platform_core.wire.base import PageQuery
+
+__all__ = ["Page", "PageQuery", "after", "cut", "query"]
 
 Item = TypeVar("Item")
 Key = TypeVar("Key")
 
 
-class PageQuery(Struct, frozen=True, kw_only=True):
-    """What every list takes; its filters are fields of a subclass."""
-
-    limit: Annotated[int, Meta(ge=1, le=200)] = 50
-    cursor: str | None = None
-
-
 Query = TypeVar("Query", bound=Struct)
 
 
-def query(request: Request, kind: type[Query]) -> Query:
+def query(request: Request[StateT], kind: type[Query]) -> Query:
     """The query's parameters as ``kind``. Raises Invalid that names every bad or unknown one."""
     given = dict(request.query_params)
     hints = get_type_hints(kind, include_extras=True)

@@ -5,70 +5,68 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import Response
 
 from platform_core.domain.agents import AgentStatus
 from platform_core.domain.ids import AgentId
 from platform_core.wire import agents as wire
+from platform_core.wire.queries import AgentQuery
 from platform_server.kit import clock, pages
 from platform_server.kit.bodies import answer, no_content, read
 from platform_server.store import agents as store
 from platform_server.store.connection import acquire
 from registration import agents, bans, enrolment
 from registration.administrators import Administrator
-from registration.routes.requests import address_of, agent_id, opened
-
-
-class Filter(pages.PageQuery, frozen=True):
-    status: AgentStatus | None = None
-    region: wire.Name | None = None
-    capability: wire.Name | None = None
+from registration.routes.requests import Request, address_of, agent_id
 
 
 async def register(request: Request) -> Response:
     asked = await read(request, wire.Register)
-    at, address = opened(request), address_of(request)
-    async with bans.kept(at.pool, at.new_bans), enrolment.limited(at.limiter, asked, address):
-        keyed = await enrolment.enrol(at.pool, at.announcer, asked, new_id=AgentId(clock.new_id()), address=address)
+    at, address = request.state, address_of(request)
+    async with bans.kept(at["pool"], at["new_bans"]), enrolment.limited(at["limiter"], asked, address):
+        keyed = await enrolment.enrol(
+            at["pool"], at["announcer"], asked, new_id=AgentId(clock.new_id()), address=address
+        )
     return _with_key(keyed, 201)
 
 
 async def create(request: Request, by: Administrator) -> Response:
     asked = await read(request, wire.CreateAgent)
-    at = opened(request)
-    return _with_key(await agents.create(at.pool, at.announcer, by, asked, new_id=AgentId(clock.new_id())), 201)
+    at = request.state
+    return _with_key(await agents.create(at["pool"], at["announcer"], by, asked, new_id=AgentId(clock.new_id())), 201)
 
 
 async def disable(request: Request, by: Administrator) -> Response:
     asked = await read(request, wire.DisableAgent)
-    at = opened(request)
-    return _answer(await agents.disable(at.pool, at.announcer, by, agent_id(request), reason=asked.reason))
+    at = request.state
+    return _answer(await agents.disable(at["pool"], at["announcer"], by, agent_id(request), reason=asked.reason))
 
 
 async def enable(request: Request, by: Administrator) -> Response:
-    at = opened(request)
-    return _answer(await agents.enable(at.pool, at.announcer, by, agent_id(request)))
+    at = request.state
+    return _answer(await agents.enable(at["pool"], at["announcer"], by, agent_id(request)))
 
 
 async def drain(request: Request, by: Administrator) -> Response:
-    at = opened(request)
-    return _answer(await agents.drain(at.pool, at.announcer, by, agent_id(request)))
+    at = request.state
+    return _answer(await agents.drain(at["pool"], at["announcer"], by, agent_id(request)))
 
 
 async def rotate_key(request: Request, by: Administrator) -> Response:
-    at = opened(request)
-    return _with_key(await agents.rotate_key(at.pool, at.announcer, by, agent_id(request), grace=at.rotation_grace))
+    at = request.state
+    return _with_key(
+        await agents.rotate_key(at["pool"], at["announcer"], by, agent_id(request), grace=at["rotation_grace"])
+    )
 
 
 async def delete(request: Request, by: Administrator) -> Response:
-    at = opened(request)
-    await agents.delete(at.pool, at.announcer, by, agent_id(request))
+    at = request.state
+    await agents.delete(at["pool"], at["announcer"], by, agent_id(request))
     return no_content()
 
 
 async def get(request: Request, _: Administrator) -> Response:
-    async with acquire(opened(request).pool) as conn:
+    async with acquire(request.state["pool"]) as conn:
         agent = await store.find(conn, agent_id(request))
         jobs = await store.held_jobs(conn, agent.id)
     held = msgspec.convert(jobs, tuple[wire.HeldJob, ...])
@@ -76,8 +74,8 @@ async def get(request: Request, _: Administrator) -> Response:
 
 
 async def listing(request: Request, _: Administrator) -> Response:
-    asked = pages.query(request, Filter)
-    async with acquire(opened(request).pool) as conn:
+    asked = pages.query(request, AgentQuery)
+    async with acquire(request.state["pool"]) as conn:
         found = await store.page(
             conn,
             status=asked.status,
@@ -91,7 +89,7 @@ async def listing(request: Request, _: Administrator) -> Response:
 
 
 async def stats(request: Request, _: Administrator) -> Response:
-    async with acquire(opened(request).pool) as conn:
+    async with acquire(request.state["pool"]) as conn:
         totals = await store.totals(conn)
     return answer(_stats(totals))
 

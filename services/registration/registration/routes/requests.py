@@ -1,12 +1,12 @@
 """What every handler needs of a request: the opened resources, the administrator, the id in the path, the page."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
+from typing import TypedDict
 from uuid import UUID
 
-from starlette.requests import Request
+from starlette.requests import Request as AnyRequest
 from starlette.responses import Response
 
 from platform_core.domain.errors import NotFound, SystemTenantForbidden
@@ -20,8 +20,7 @@ from registration.announcements import Announcer
 from registration.bans import NewBans
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class State(TypedDict):
     """What the lifespan opens."""
 
     pool: Pool
@@ -32,6 +31,7 @@ class Opened:
     rotation_grace: timedelta
 
 
+Request = AnyRequest[State]
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -39,16 +39,11 @@ def administered(handler: Callable[[Request, Administrator], Awaitable[Response]
     """The handler, for platform administrators only: it is given who acts."""
 
     async def checked(request: Request) -> Response:
-        principal = auth.admin(request, opened(request).jwt)
+        principal = auth.admin(request, request.state["jwt"])
         by = Administrator(issuer=principal.issuer, subject=principal.subject, address=address_of(request))
         return await handler(request, by)
 
     return checked
-
-
-def opened(request: Request) -> Opened:
-    found: Opened = request.state["opened"]
-    return found
 
 
 def address_of(request: Request) -> Address:
@@ -75,9 +70,12 @@ def tenant_id(request: Request) -> TenantId:
 def banned_ip(request: Request) -> Address:
     """Raises NotFound: what is no address is not banned."""
     try:
-        return ip_address(request.path_params["ip"])
+        address = ip_address(request.path_params["ip"])
     except ValueError:
         raise NotFound("ban") from None
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        raise NotFound("ban")
+    return address
 
 
 def _id(request: Request) -> UUID:

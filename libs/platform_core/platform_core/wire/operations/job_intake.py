@@ -19,7 +19,7 @@ JOB_INTAKE: Final = (
         path=_JOBS,
         summary="Submit a job. 429 when the tenant's queue is full or it submits too fast.",
         request=jobs.SubmitJob,
-        answers={HTTPStatus.CREATED: jobs.SubmitAnswer},
+        answers={HTTPStatus.CREATED: jobs.Submitted},
         refusals=frozenset({HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.TOO_MANY_REQUESTS}),
         idempotency_key=True,
     ),
@@ -29,7 +29,7 @@ JOB_INTAKE: Final = (
         path=_JOBS,
         summary="List the tenant's jobs, newest first.",
         query=queries.JobQuery,
-        answers={HTTPStatus.OK: jobs.JobList},
+        answers={HTTPStatus.OK: jobs.Jobs},
     ),
     _of_jobs(
         name="get_job",
@@ -51,7 +51,7 @@ JOB_INTAKE: Final = (
         method=HTTPMethod.POST,
         path=f"{_JOBS}/{{id}}/retry",
         summary="Submit a failed job again, as a new job. 409 when it did not fail.",
-        answers={HTTPStatus.CREATED: jobs.SubmitAnswer},
+        answers={HTTPStatus.CREATED: jobs.Submitted},
         refusals=frozenset({HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}),
     ),
     Operation(
@@ -61,7 +61,7 @@ JOB_INTAKE: Final = (
         summary="The queue: depth by priority and tenant, waits, and jobs done per minute.",
         tag="queue",
         needs=Credentials.ADMINISTRATOR,
-        answers={HTTPStatus.OK: jobs.QueueStats},
+        answers={HTTPStatus.OK: jobs.QueueStatsAnswer},
     ),
     _of_documents(
         name="openapi_document",

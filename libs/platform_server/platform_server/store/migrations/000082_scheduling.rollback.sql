@@ -1,3 +1,4 @@
+DROP FUNCTION queue_priority;
 DROP TABLE turn_corrections;
 DROP TABLE fleet;
 DROP TABLE profile_turns;

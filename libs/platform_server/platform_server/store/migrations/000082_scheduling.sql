@@ -77,3 +77,8 @@ CREATE TABLE turn_corrections (
     -- How long the slot was held; NULL refunds the whole charge (the attempt was lost by our fault, or never began).
     held_seconds double precision CHECK (held_seconds >= 0)
 );
+
+-- The published priority, for whatever SQL shows or stores of it; a test compares it with the domain's formula.
+CREATE FUNCTION queue_priority(base int, waited interval) RETURNS int
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN base + least(greatest(floor(extract(epoch FROM waited) / 6), 0), 500)::int;

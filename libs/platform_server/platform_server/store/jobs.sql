@@ -1,0 +1,135 @@
+-- Submissions of a tenant stand in line at this row. A statement of its own: what is counted next must see their commits.
+-- name: open_queues
+INSERT INTO tenant_queues (tenant_id)
+SELECT id FROM tenants WHERE id = ANY ($1::uuid[])
+ORDER BY id
+ON CONFLICT DO NOTHING;
+
+-- name: lock_queues
+SELECT tenant_id FROM tenant_queues WHERE tenant_id = ANY ($1::uuid[]) ORDER BY tenant_id FOR UPDATE;
+
+-- name: room
+SELECT
+    tenants.id,
+    plans.max_queue_size AS size_limit,
+    (SELECT count(*) FROM commands WHERE commands.tenant_id = tenants.id AND commands.status = 'queued')::int AS size
+FROM tenants
+JOIN plans ON plans.name = tenants.plan
+WHERE tenants.id = ANY ($1::uuid[]);
+
+-- name: find_idempotent
+SELECT keys.tenant_id, keys.key, keys.body_hash, keys.job_id, keys.position
+FROM unnest($1::uuid[], $2::text[]) AS asked (tenant_id, key)
+JOIN idempotency_keys AS keys ON keys.tenant_id = asked.tenant_id AND keys.key = asked.key
+WHERE keys.created_at > clock_timestamp() - interval '24 hours';
+
+-- name: insert_jobs
+INSERT INTO commands (
+    id, tenant_id, type, priority, status, payload, capabilities, tool, preferred_region, timeout_seconds,
+    auth_token_hash, retry_of, traceparent, lane_id, is_platform_job, queued_at, created_at, queue_priority
+)
+SELECT
+    job.id, job.tenant_id, job.type, job.priority, 'queued', job.payload::json,
+    array(SELECT json_array_elements_text(job.capabilities::json)), job.tool, job.preferred_region, job.timeout_seconds,
+    job.auth_token_hash, job.retry_of, job.traceparent, job.lane_id, true, clock_timestamp(), clock_timestamp(), job.base
+FROM unnest(
+    $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[],
+    $10::text[], $11::uuid[], $12::text[], $13::bigint[], $14::int[]
+) AS job (
+    id, tenant_id, type, priority, payload, capabilities, tool, preferred_region, timeout_seconds,
+    auth_token_hash, retry_of, traceparent, lane_id, base
+);
+
+-- name: insert_idempotency_keys
+INSERT INTO idempotency_keys (tenant_id, key, body_hash, job_id, position)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::int[])
+ON CONFLICT (tenant_id, key) DO UPDATE
+SET body_hash = excluded.body_hash, job_id = excluded.job_id, position = excluded.position,
+    created_at = clock_timestamp();
+
+-- The place of each of these jobs among its tenant's own queued jobs, in published order.
+-- name: positions
+SELECT placed.id, placed.position
+FROM (
+    SELECT
+        commands.id,
+        row_number() OVER (
+            PARTITION BY commands.tenant_id
+            ORDER BY
+                queue_priority(lanes.base, clock_timestamp() - commands.queued_at) DESC, commands.queued_at, commands.id
+        )::int AS position
+    FROM commands
+    JOIN lanes ON lanes.id = commands.lane_id
+    WHERE commands.tenant_id = ANY ($1::uuid[]) AND commands.status = 'queued'
+) AS placed
+WHERE placed.id = ANY ($2::uuid[]);
+
+-- name: find
+SELECT
+    id, tenant_id, type, priority, status, payload::text AS payload, capabilities, preferred_region, timeout_seconds,
+    progress, message, result::text AS result, error, platform_agent_id, queue_priority, attempt, retry_count, retry_of,
+    attempt_log::text AS attempt_log, created_at, queued_at, assigned_at, started_at, completed_at
+FROM commands
+WHERE tenant_id = $1 AND id = $2;
+
+-- name: page
+SELECT
+    id, tenant_id, type, priority, status, payload::text AS payload, capabilities, preferred_region, timeout_seconds,
+    progress, message, result::text AS result, error, platform_agent_id, queue_priority, attempt, retry_count, retry_of,
+    attempt_log::text AS attempt_log, created_at, queued_at, assigned_at, started_at, completed_at
+FROM commands
+WHERE tenant_id = $1
+    AND ($2::text IS NULL OR status = $2)
+    AND ($3::text IS NULL OR type = $3)
+    AND ($4::text IS NULL OR priority = $4)
+    AND ($5::uuid IS NULL OR id < $5)
+ORDER BY id DESC
+LIMIT $6;
+
+-- name: belongs_to_another
+SELECT EXISTS (SELECT FROM commands WHERE id = $1 AND tenant_id <> $2);
+
+-- The slot stays with the agent until it confirms that it stopped.
+-- name: cancel_if_open
+UPDATE commands
+SET status = 'cancelled', completed_at = clock_timestamp()
+WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'assigned', 'running')
+RETURNING platform_agent_id AS agent, slot_held, attempt;
+
+-- name: is_assigned
+SELECT status <> 'queued' FROM commands WHERE id = $1;
+
+-- name: stats
+SELECT
+    count(*) FILTER (WHERE status = 'queued')::int AS queued,
+    count(*) FILTER (WHERE status = 'assigned')::int AS assigned,
+    count(*) FILTER (WHERE status = 'running')::int AS running,
+    coalesce(extract(epoch FROM clock_timestamp() - min(queued_at) FILTER (WHERE status = 'queued')), 0)::float8 AS oldest
+FROM commands
+WHERE status IN ('queued', 'assigned', 'running');
+
+-- name: stats_by_priority
+SELECT priority, count(*)::int AS queued FROM commands WHERE status = 'queued' GROUP BY priority;
+
+-- name: stats_by_tenant
+SELECT
+    tenant_id,
+    count(*) FILTER (WHERE status = 'queued')::int AS queued,
+    count(*) FILTER (WHERE status <> 'queued')::int AS held
+FROM commands
+WHERE status IN ('queued', 'assigned', 'running')
+GROUP BY tenant_id
+ORDER BY count(*) DESC, tenant_id
+LIMIT 100;
+
+-- name: stats_of_last_hour
+SELECT
+    coalesce(percentile_cont(0.50) WITHIN GROUP (ORDER BY waited), 0)::float8 AS p50,
+    coalesce(percentile_cont(0.95) WITHIN GROUP (ORDER BY waited), 0)::float8 AS p95,
+    coalesce(percentile_cont(0.99) WITHIN GROUP (ORDER BY waited), 0)::float8 AS p99,
+    (count(*) FILTER (WHERE completed_at > clock_timestamp() - interval '10 minutes'))::float8 / 10 AS done_per_minute
+FROM (
+    SELECT extract(epoch FROM assigned_at - queued_at) AS waited, completed_at
+    FROM commands
+    WHERE completed_at > clock_timestamp() - interval '1 hour' AND assigned_at IS NOT NULL
+) AS finished;
