@@ -1,0 +1,25 @@
+"""Queue maintenance's settings; variables are ``PLATFORM_<NAME>``. Defaults are the specification's."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from platform_core.domain import agents, jobs
+from platform_server.kit.settings import Seconds, ServiceSettings
+
+
+class Settings(ServiceSettings, frozen=True, kw_only=True):
+    """Durations in seconds."""
+
+    recovery_interval_seconds: Seconds = 60.0
+    expiry_interval_seconds: Seconds = 300.0
+    priority_interval_seconds: Seconds = 30.0
+    retention_interval_seconds: Seconds = 3600.0
+    gauges_interval_seconds: Seconds = 10.0
+    lease_seconds: Seconds = 15.0
+    ack_deadline_seconds: Seconds = jobs.ACK_DEADLINE.total_seconds()
+    silence_seconds: Seconds = agents.STALE_AFTER.total_seconds()
+    cancel_confirmation_seconds: Seconds = jobs.CANCEL_CONFIRMATION.total_seconds()
+    queue_max_age_seconds: Seconds = jobs.QUEUE_MAX_AGE.total_seconds()
+    job_retention_days: Seconds = jobs.JOB_RETENTION.days
+    max_retries: Annotated[int, Meta(ge=0, le=100)] = jobs.MAX_RETRIES
