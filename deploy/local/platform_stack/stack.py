@@ -1,0 +1,239 @@
+"""The whole platform on one machine: real Postgres, Redis and Envoy, the five services, and agents."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from platform_stack import engines, gateway, migrate, tokens
+from platform_stack.processes import Process, free_port
+
+BIN = Path(sys.executable).parent
+ENVOY_TEMPLATE = Path(__file__).parents[2] / "gateway" / "envoy.yaml"
+# Service by cluster name, and the command that runs it.
+COMMANDS = {
+    "registration": "platform-registration",
+    "job_intake": "platform-job-intake",
+    "dispatcher": "platform-dispatcher",
+    "agent_health": "platform-agent-health",
+    "queue_maintenance": "platform-queue-maintenance",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a stack is to be made. ``settings`` go to every service: {"ACK_DEADLINE_SECONDS": "5"}."""
+
+    folder: Path
+    port: int
+    scanners: Path
+    agents: int = 2
+    replicas: int = 1
+    settings: Mapping[str, str] = field(default_factory=dict)
+    postgres: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One replica."""
+
+    process: Process
+    port: int
+    internal_port: int
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """``stack.json``: what others need to find a running stack."""
+
+    pid: int
+    gateway: str
+    database: str
+    redis: str
+    workspace: str
+    processes: dict[str, int]
+    internal: dict[str, int]
+
+
+class Stack:
+    """Start it, use it, stop it. Everything it starts ends with it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.logs = plan.folder / "logs"
+        self.workspace = plan.folder / "workspace"
+        for folder in (plan.folder, self.logs, self.workspace):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.secrets = tokens.Secrets.of(plan.folder)
+        self.gateway = f"http://127.0.0.1:{plan.port}"
+        self.postgres = engines.Postgres(plan.folder / "postgres", free_port(), settings=plan.postgres)
+        self.redis = engines.Redis(self.logs, free_port())
+        self.services: dict[str, list[Service]] = {}
+        self.agents: list[Process] = []
+        self.envoy: engines.Envoy | None = None
+        self._cleanup = ExitStack()
+
+    @property
+    def database(self) -> str:
+        return self.postgres.dsn("platform")
+
+    def start(self) -> None:
+        """Everything, in order, each ready before the next. Raises StartError; what had started is stopped."""
+        try:
+            self._start_engines()
+            for name in COMMANDS:
+                self.services[name] = [self._service(name, n) for n in range(self.plan.replicas)]
+            for name, replicas in self.services.items():
+                for service in replicas:
+                    self.wait_ready(name, service)
+            self._start_gateway()
+            if self.plan.agents:
+                self._start_agents()
+            self._write_known()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Everything, in the opposite order."""
+        self._cleanup.close()
+        (self.plan.folder / "stack.json").unlink(missing_ok=True)
+
+    def restart(self, name: str, replica: int = 0) -> Service:
+        """Start a replica again, on the ports that it had."""
+        old = self.services[name][replica]
+        old.process.stop()
+        service = self._service(name, replica, ports=(old.port, old.internal_port))
+        self.services[name][replica] = service
+        self.wait_ready(name, service)
+        return service
+
+    def wait_ready(self, name: str, service: Service) -> None:
+        address = f"http://127.0.0.1:{service.internal_port}/readyz"
+
+        def ready() -> bool:
+            try:
+                return httpx.get(address, timeout=2).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        service.process.wait_until(ready)
+
+    def start_agent(
+        self, name: str, *, token: str, scanners: Path, settings: Mapping[str, str] | None = None
+    ) -> Process:
+        """A real agent that registers with a bootstrap token."""
+        folder = self.plan.folder / "agents" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        env = _environment() | {
+            "EXPLOOP_API_URL": self.gateway,
+            "REDIVER_BOOTSTRAP_TOKEN": token,
+            "AGENT_NAME": name,
+            "AGENT_REGION": "local",
+            "AGENT_STATE_DIR": str(folder),
+            "AGENT_WORKSPACE": str(self.workspace),
+            "AGENT_SCANNERS_DIR": str(scanners),
+            "AGENT_MAX_CONCURRENT": "2",
+            **(settings or {}),
+        }
+        process = Process(name, [BIN / "exploop-agent", "--platform"], log=self.logs / f"{name}.log", env=env)
+        process.start()
+        self._cleanup.callback(process.stop)
+        self.agents.append(process)
+        return process
+
+    def bootstrap_token(self, *, uses: int = 1) -> str:
+        """Through the API, as an administrator would."""
+        answer = httpx.post(
+            f"{self.gateway}/api/v1/admin/bootstrap-tokens",
+            headers={"Authorization": f"Bearer {tokens.admin_token(self.secrets)}"},
+            json={"description": "agents of the local stack", "max_uses": uses},
+        )
+        answer.raise_for_status()
+        raw: str = answer.json()["raw_token"]
+        return raw
+
+    def _start_engines(self) -> None:
+        self.postgres.start()
+        self._cleanup.callback(self.postgres.stop)
+        self.redis.start()
+        self._cleanup.callback(self.redis.stop)
+        engines.create_database(self.postgres, "platform")
+        migrate.up(self.database)
+
+    def _service(self, name: str, number: int, *, ports: tuple[int, int] | None = None) -> Service:
+        port, internal = ports or (free_port(), free_port())
+        env = _environment() | {
+            "PLATFORM_DATABASE_URL": self.database,
+            "PLATFORM_REDIS_URL": self.redis.url,
+            "PLATFORM_JWT_SECRET": self.secrets.jwt,
+            "PLATFORM_JOB_TOKEN_KEYS": self.secrets.job_token_keys,
+            "PLATFORM_LISTEN_PORT": str(port),
+            "PLATFORM_INTERNAL_PORT": str(internal),
+            **{f"PLATFORM_{key}": value for key, value in self.plan.settings.items()},
+        }
+        log = self.logs / f"{name}-{number + 1}.log"
+        process = Process(name, [BIN / COMMANDS[name]], log=log, env=env)
+        process.start()
+        self._cleanup.callback(process.stop)
+        return Service(process, port, internal)
+
+    def _start_gateway(self) -> None:
+        config = self.plan.folder / "envoy.yaml"
+        endpoints = {
+            name: [gateway.Endpoint("127.0.0.1", service.port) for service in self.services[name]]
+            for name in gateway.SERVICES
+        }
+        listen = gateway.Endpoint("127.0.0.1", self.plan.port)
+        config.write_text(gateway.render(ENVOY_TEMPLATE, endpoints, listen=listen, admin_port=free_port()))
+        self.envoy = engines.Envoy(config, self.plan.port, log=self.logs / "gateway.log")
+        self.envoy.start()
+        self._cleanup.callback(self.envoy.stop)
+
+    def _start_agents(self) -> None:
+        install_scanners(self.plan.scanners, log=self.logs / "scanners.log")
+        token = self.bootstrap_token(uses=self.plan.agents)
+        for n in range(self.plan.agents):
+            self.start_agent(f"local-agent-{n + 1}", token=token, scanners=self.plan.scanners)
+
+    def _write_known(self) -> None:
+        running = {"redis": self.redis.process} | {agent.name: agent for agent in self.agents}
+        if self.postgres.process is not None:
+            running["postgres"] = self.postgres.process
+        if self.envoy is not None:
+            running["gateway"] = self.envoy.process
+        replicas = {
+            f"{name}-{n + 1}": service for name, many in self.services.items() for n, service in enumerate(many)
+        }
+        known = Known(
+            pid=os.getpid(),
+            gateway=self.gateway,
+            database=self.database,
+            redis=self.redis.url,
+            workspace=str(self.workspace),
+            processes={name: process.pid for name, process in running.items()}
+            | {name: service.process.pid for name, service in replicas.items()},
+            internal={name: service.internal_port for name, service in replicas.items()},
+        )
+        (self.plan.folder / "stack.json").write_bytes(msgspec.json.format(msgspec.json.encode(known)))
+
+
+def install_scanners(folder: Path, *, log: Path, names: tuple[str, ...] = ("bandit", "semgrep")) -> None:
+    """Each scanner into a virtual environment of its own; nothing happens when they are there. Raises CalledProcessError."""
+    with log.open("ab") as out:
+        subprocess.run(
+            [BIN / "exploop-agent", "install-scanners", "--dir", folder, *names],
+            check=True,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _environment() -> dict[str, str]:
+    """What a process of ours needs of this one's environment; nothing else leaks in."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}

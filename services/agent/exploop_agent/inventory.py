@@ -1,0 +1,83 @@
+"""What `collect` and `health_check` jobs tell: facts about this agent and its machine, measured when asked for."""
+
+import asyncio
+import os
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from exploop_agent.settings import VERSION
+
+_VERSION_SECONDS = 20
+
+
+def usage(state: Path) -> dict[str, float]:
+    """Percentages of processor, memory and disk in use."""
+    return {
+        "cpu_percent": psutil.cpu_percent(),
+        "memory_percent": psutil.virtual_memory().percent,
+        "disk_percent": psutil.disk_usage(str(state)).percent,
+    }
+
+
+async def collect(kinds: Sequence[str], *, tools: Mapping[str, Path], state: Path) -> dict[str, object]:
+    """The inventory of this agent: host, tools, versions; all of them when none is named."""
+    wanted = set(kinds) or {"host", "tools", "versions"}
+    told: dict[str, object] = {}
+    if "host" in wanted:
+        told["host"] = _host(state)
+    if "tools" in wanted:
+        told["tools"] = sorted(tools)
+    if "versions" in wanted:
+        told["versions"] = {"exploop-agent": VERSION, **await _versions(tools)}
+    return told
+
+
+async def health(*, tools: Mapping[str, Path], state: Path) -> dict[str, object]:
+    """Can this agent work? Each check, and the whole."""
+    now = usage(state)
+    checks = {
+        "tools_installed": bool(tools),
+        "state_writable": os.access(state, os.W_OK),
+        "disk_has_room": now["disk_percent"] < 95,
+        "memory_has_room": now["memory_percent"] < 95,
+        "git_installed": shutil.which("git") is not None,
+    }
+    return {"healthy": all(ok for name, ok in checks.items() if name != "git_installed"), "checks": checks, **now}
+
+
+def _host(state: Path) -> dict[str, object]:
+    return {
+        "name": platform.node(),
+        "system": platform.system(),
+        "release": platform.release(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "disk_free_bytes": psutil.disk_usage(str(state)).free,
+    }
+
+
+async def _versions(tools: Mapping[str, Path]) -> dict[str, str]:
+    """What each binary says of its version, asked once a binary."""
+    said = {path: await _version(path) for path in set(tools.values())}
+    return {name: said[path] for name, path in sorted(tools.items())}
+
+
+async def _version(binary: Path) -> str:
+    process = await asyncio.create_subprocess_exec(
+        str(binary), "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        async with asyncio.timeout(_VERSION_SECONDS):
+            out, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return "does not say"
+    lines = out.decode(errors="replace").split("\n")
+    return lines[0].strip()[:100] or "does not say"

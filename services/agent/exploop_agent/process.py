@@ -1,0 +1,121 @@
+"""A scanner as a child process: its own group and folder, nothing of our environment, limits on all it may take."""
+
+import asyncio
+import os
+import resource
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+_MAX_OUTPUT_BYTES: Final = 1 * 2**20
+_MAX_FILE_BYTES: Final = 256 * 2**20
+_MAX_PROCESSES: Final = 4096
+_WATCH_SECONDS: Final = 0.5
+_KILL_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``cpu_seconds``: of processor time; ``memory_bytes``: resident, of the whole group."""
+
+    cpu_seconds: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """``output``: the end of what it printed."""
+
+    code: int
+    output: str
+
+
+class TooMuchMemory(Exception):
+    """The scanner's processes held more memory than they may."""
+
+
+async def run(argv: Sequence[str], *, folder: Path, limits: Limits) -> Ended:
+    """Run it to its end in ``folder``. However this ends, cancellation included, no process of its group is left.
+
+    Raises TooMuchMemory.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        cwd=folder,
+        env=environment(folder, binary=Path(argv[0])),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=lambda: _limit(limits),
+    )
+    watching = asyncio.create_task(_watch(process.pid, limits.memory_bytes))
+    reading = asyncio.create_task(_tail(process.stdout))
+    try:
+        ended = asyncio.create_task(process.wait())
+        await asyncio.wait([ended, watching], return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            ended.cancel()
+            raise TooMuchMemory
+        return Ended(ended.result(), await reading)
+    finally:
+        watching.cancel()
+        await _kill_group(process)
+        reading.cancel()
+
+
+def environment(folder: Path, *, binary: Path) -> dict[str, str]:
+    """Fixed and minimal: nothing of ours is inherited. Its own environment's programs come first."""
+    path = os.pathsep.join((str(binary.parent), "/usr/local/bin", "/usr/bin", "/bin"))
+    return {"PATH": path, "HOME": str(folder), "LANG": "C.UTF-8"}
+
+
+def _limit(limits: Limits) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_BYTES, _MAX_FILE_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NPROC, (_MAX_PROCESSES, _MAX_PROCESSES))
+
+
+async def _tail(stream: asyncio.StreamReader | None) -> str:
+    """Read everything, so that the child never blocks; keep the end."""
+    kept = b""
+    while stream is not None and (chunk := await stream.read(65_536)):
+        kept = (kept + chunk)[-_MAX_OUTPUT_BYTES:]
+    return kept.decode(errors="replace")
+
+
+async def _watch(pid: int, most: int) -> None:
+    """Ends when the group holds too much memory."""
+    while True:
+        await asyncio.sleep(_WATCH_SECONDS)
+        if await asyncio.to_thread(_resident, pid) > most:
+            return
+
+
+def _resident(pid: int) -> int:
+    try:
+        parent = psutil.Process(pid)
+        group = [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    total = 0
+    for member in group:
+        with suppress(psutil.NoSuchProcess):
+            total += member.memory_info().rss
+    return total
+
+
+async def _kill_group(process: asyncio.subprocess.Process) -> None:
+    """The whole group, at once: a scanner's children must not outlive it."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_KILL_SECONDS):
+            await process.wait()
