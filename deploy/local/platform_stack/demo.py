@@ -117,8 +117,8 @@ def _watch(stack: Stack, jobs: Mapping[Order, tuple[str, str]], console: Console
             for order in jobs.keys() - done.keys():
                 number, token = jobs[order]
                 job = _get(stack, f"/platform-jobs/{number}", token)["job"]
-                said = job["message"] or job["status"]
-                progress.update(bars[order], completed=job["progress"] or 0, said=said[:40])
+                latest = job["message"] or job["status"]
+                progress.update(bars[order], completed=job["progress"] or 0, said=latest[:40])
                 if job["status"] in {"failed", "cancelled", "expired"}:
                     raise DemoError(f"{order.tool}: {job['status']}: {job['error']}")
                 if job["status"] == "completed":

@@ -88,9 +88,9 @@ class Stack:
             self._start_engines()
             for name in COMMANDS:
                 self.services[name] = [self._service(name, n) for n in range(self.plan.replicas)]
-            for name, replicas in self.services.items():
+            for replicas in self.services.values():
                 for service in replicas:
-                    self.wait_ready(name, service)
+                    self.wait_ready(service)
             self._start_gateway()
             if self.plan.agents:
                 self._start_agents()
@@ -110,10 +110,10 @@ class Stack:
         old.process.stop()
         service = self._service(name, replica, ports=(old.port, old.internal_port))
         self.services[name][replica] = service
-        self.wait_ready(name, service)
+        self.wait_ready(service)
         return service
 
-    def wait_ready(self, name: str, service: Service) -> None:
+    def wait_ready(self, service: Service) -> None:
         address = f"http://127.0.0.1:{service.internal_port}/readyz"
 
         def ready() -> bool:
@@ -224,7 +224,7 @@ class Stack:
 
 
 def install_scanners(folder: Path, *, log: Path, names: tuple[str, ...] = ("bandit", "semgrep")) -> None:
-    """Each scanner into a virtual environment of its own; nothing happens when they are there. Raises CalledProcessError."""
+    """Each scanner into an environment of its own, unless it is there. Raises subprocess.CalledProcessError."""
     with log.open("ab") as out:
         subprocess.run(
             [BIN / "exploop-agent", "install-scanners", "--dir", folder, *names],

@@ -32,76 +32,76 @@ class ReportUnreadable(Exception):
     """The report is missing, too large or not what the scanner promised."""
 
 
-class _Message(Struct):
+class _Message(Struct, frozen=True):
     text: str = ""
 
 
-class _Artifact(Struct):
+class _Artifact(Struct, frozen=True):
     uri: str = ""
 
 
-class _Region(Struct, rename={"start_line": "startLine"}):
+class _Region(Struct, frozen=True, rename={"start_line": "startLine"}):
     start_line: int | None = None
 
 
-class _Physical(Struct, rename={"artifact": "artifactLocation"}):
+class _Physical(Struct, frozen=True, rename={"artifact": "artifactLocation"}):
     artifact: _Artifact = _Artifact()
     region: _Region = _Region()
 
 
-class _Location(Struct, rename={"physical": "physicalLocation"}):
+class _Location(Struct, frozen=True, rename={"physical": "physicalLocation"}):
     physical: _Physical = _Physical()
 
 
-class _Configuration(Struct):
+class _Configuration(Struct, frozen=True):
     level: str = "warning"
 
 
-class _Rule(Struct, rename={"configuration": "defaultConfiguration"}):
+class _Rule(Struct, frozen=True, rename={"configuration": "defaultConfiguration"}):
     id: str = ""
     configuration: _Configuration = _Configuration()
-    properties: Mapping[str, object] = {}
+    properties: dict[str, object] = {}
 
 
-class _Result(Struct, rename={"rule_id": "ruleId", "rule_index": "ruleIndex"}):
+class _Result(Struct, frozen=True, rename={"rule_id": "ruleId", "rule_index": "ruleIndex"}):
     rule_id: str = ""
     rule_index: int | None = None
     level: str | None = None
     message: _Message = _Message()
     locations: list[_Location] = []
-    properties: Mapping[str, object] = {}
+    properties: dict[str, object] = {}
 
 
-class _Driver(Struct):
+class _Driver(Struct, frozen=True):
     rules: list[_Rule] = []
 
 
-class _Tool(Struct):
+class _Tool(Struct, frozen=True):
     driver: _Driver = _Driver()
 
 
-class _Run(Struct):
+class _Run(Struct, frozen=True):
     tool: _Tool = _Tool()
     results: list[_Result] = []
 
 
-class _Sarif(Struct):
+class _Sarif(Struct, frozen=True):
     runs: list[_Run]
 
 
-class _Vulnerability(Struct):
+class _Vulnerability(Struct, frozen=True):
     id: str
     description: str = ""
     fix_versions: list[str] = []
 
 
-class _Dependency(Struct):
+class _Dependency(Struct, frozen=True):
     name: str
     version: str = ""
     vulns: list[_Vulnerability] = []
 
 
-class _Audit(Struct):
+class _Audit(Struct, frozen=True):
     dependencies: list[_Dependency]
 
 

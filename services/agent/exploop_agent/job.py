@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from exploop_agent import inventory, log, process, scanners
 from exploop_agent.api import Api, Away, JobCredentials, Refused, pause
-from exploop_agent.findings import Finding, ReportUnreadable, read
+from exploop_agent.findings import SEVERITIES, Finding, ReportUnreadable, read
 from exploop_agent.outbox import Outbox
 from exploop_agent.process import Limits, TooMuchMemory
 from exploop_agent.settings import Settings

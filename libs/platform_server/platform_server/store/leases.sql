@@ -6,7 +6,7 @@ ON CONFLICT (name) DO UPDATE
 SET holder = excluded.holder,
     epoch = worker_leases.epoch + (worker_leases.holder <> excluded.holder)::int,
     expires_at = excluded.expires_at
-WHERE worker_leases.holder = excluded.holder OR worker_leases.expires_at < clock_timestamp()
+WHERE worker_leases.holder = excluded.holder OR worker_leases.expires_at <= clock_timestamp()
 RETURNING epoch;
 
 -- Held to the end of the transaction: nobody takes the lease over while its holder writes.
@@ -16,5 +16,6 @@ FROM worker_leases
 WHERE name = $1 AND holder = $2 AND epoch = $3 AND expires_at > clock_timestamp()
 FOR SHARE;
 
--- name: give_up
-DELETE FROM worker_leases WHERE name = $1 AND holder = $2;
+-- The row stays: an epoch that began anew would be an old one again.
+-- name: give_up_if_held
+UPDATE worker_leases SET expires_at = clock_timestamp() WHERE name = $1 AND holder = $2;

@@ -1,11 +1,9 @@
-"""Presence: who is there, by Postgres' clock."""
+"""Presence: who is there, by Postgres' clock; and the brake for when too many fall silent at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
-from platform_core.domain.agents import AdminState, AgentStatus, status_of
 from platform_core.domain.ids import AgentId, JobId
 from platform_core.domain.jobs import JobStatus
 from platform_server.store.connection import Conn
@@ -14,33 +12,34 @@ from platform_server.store.sql import load
 SQL = load("presence")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
     """What an agent told of itself; percentages of its machine."""
 
     agent: AgentId
-    cpu_percent: float | None
-    memory_percent: float | None
-    disk_percent: float | None
-    version: str | None
+    cpu_percent: float | None = None
+    memory_percent: float | None = None
+    disk_percent: float | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HeldJob:
+    """A job that takes one of the agent's slots."""
+
     agent: AgentId
     job: JobId
     attempt: int
     status: JobStatus
+    retry_count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """``platform``: is it a platform agent's?"""
+class Silence:
+    """How many of the agents that were there a moment ago are silent now."""
 
-    platform: bool
-    status: AgentStatus
-    agents: int
-    slots: int
+    silent: int
+    watched: int
 
 
 async def note_heartbeats(conn: Conn, beats: Sequence[Beat]) -> set[AgentId]:
@@ -59,29 +58,53 @@ async def note_heartbeats(conn: Conn, beats: Sequence[Beat]) -> set[AgentId]:
     return {AgentId(row["agent_id"]) for row in rows if not row["was_online"]}
 
 
+async def now(conn: Conn) -> datetime:
+    """What time it is, by the clock that all deadlines go by."""
+    told: datetime = await conn.fetchval(SQL["now"])
+    return told
+
+
 async def jobs_of(conn: Conn, agents: Sequence[AgentId]) -> list[HeldJob]:
     """What takes these agents' slots, cancelled jobs that are not confirmed among it."""
     rows = await conn.fetch(SQL["jobs_of_agents"], agents)
-    return [HeldJob(row["agent"], row["id"], row["attempt"], JobStatus(row["status"])) for row in rows]
+    return [
+        HeldJob(row["agent"], row["id"], row["attempt"], JobStatus(row["status"]), row["retry_count"]) for row in rows
+    ]
+
+
+async def ended_at(conn: Conn, agent: AgentId, jobs: Sequence[JobId]) -> dict[JobId, JobStatus]:
+    """Those of these jobs that were cancelled or completed in the agent's hands."""
+    rows = await conn.fetch(SQL["jobs_ended_at_agent"], agent, jobs)
+    return {JobId(row["id"]): JobStatus(row["status"]) for row in rows}
 
 
 async def mark_stale_offline(conn: Conn, *, after: timedelta, limit: int) -> list[AgentId]:
+    """Agents that were silent so long are offline; returns them."""
     return [AgentId(row["agent_id"]) for row in await conn.fetch(SQL["mark_stale_offline"], after, limit)]
 
 
 async def mark_seen_online(conn: Conn, *, within: timedelta, limit: int) -> list[AgentId]:
+    """Offline agents that were seen again are online; returns them."""
     return [AgentId(row["agent_id"]) for row in await conn.fetch(SQL["mark_seen_online"], within, limit)]
 
 
-async def counts(conn: Conn) -> list[Count]:
-    """Agents by kind and status."""
-    rows = await conn.fetch(SQL["statuses"])
-    return [Count(row["platform"], _status(row), row["agents"], row["slots"]) for row in rows]
+async def silence(conn: Conn, *, after: timedelta, within: timedelta) -> Silence:
+    """``after`` so long without a sign an agent is silent; counted are those that became so ``within`` that time."""
+    row = await conn.fetchrow(SQL["silence"], after, within)
+    assert row is not None
+    return Silence(row["silent"], row["watched"])
 
 
-async def banned(conn: Conn) -> int:
-    return int(await conn.fetchval(SQL["banned"]))
+async def pull_brake(conn: Conn, *, lasts: timedelta) -> None:
+    """Nothing is requeued for silence or a deadline, for so long at most. Nothing changes while it is on."""
+    await conn.execute(SQL["pull_brake_if_off"], lasts)
 
 
-def _status(row: Any) -> AgentStatus:
-    return status_of(AdminState(row["admin_state"]), online=row["online"])
+async def release_brake(conn: Conn) -> None:
+    await conn.execute(SQL["release_brake"])
+
+
+async def brake_left(conn: Conn) -> timedelta | None:
+    """How long the brake is still on; None when it is off."""
+    left: timedelta | None = await conn.fetchval(SQL["brake_left"])
+    return left

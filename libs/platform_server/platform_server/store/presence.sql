@@ -1,4 +1,4 @@
--- Rows are written in one order, so that replicas' batches do not deadlock.
+-- Rows are locked in one order, so that replicas' batches do not deadlock.
 -- name: note_heartbeats
 WITH beat AS (
     SELECT *
@@ -28,17 +28,27 @@ SET version = told.version, updated_at = clock_timestamp()
 FROM unnest($1::uuid[], $2::text[]) AS told (agent, version)
 WHERE agents.id = told.agent AND agents.version IS DISTINCT FROM told.version;
 
--- Jobs that the agent must stop (cancelled, not confirmed), and those that it should be running.
+-- name: now
+SELECT clock_timestamp();
+
+-- Jobs that the agents must stop (cancelled, not confirmed), and those that they should be running.
 -- name: jobs_of_agents
-SELECT platform_agent_id AS agent, id, attempt, status
+SELECT platform_agent_id AS agent, id, attempt, status, retry_count
 FROM commands
-WHERE platform_agent_id = ANY ($1::uuid[]) AND slot_held;
+WHERE platform_agent_id = ANY ($1::uuid[]) AND slot_held
+ORDER BY id;
+
+-- Jobs that ended in this agent's hands and hold no slot any more.
+-- name: jobs_ended_at_agent
+SELECT id, status
+FROM commands
+WHERE platform_agent_id = $1 AND id = ANY ($2::uuid[]) AND NOT slot_held AND status IN ('cancelled', 'completed');
 
 -- name: mark_stale_offline
 WITH stale AS (
     SELECT agent_id
     FROM agent_presence
-    WHERE online AND coalesce(last_seen_at, '-infinity') < clock_timestamp() - $1::interval
+    WHERE online AND coalesce(last_seen_at, '-infinity') <= clock_timestamp() - $1::interval
     ORDER BY agent_id
     LIMIT $2
     FOR NO KEY UPDATE SKIP LOCKED
@@ -65,13 +75,28 @@ FROM seen
 WHERE agent_presence.agent_id = seen.agent_id
 RETURNING agent_presence.agent_id;
 
--- name: statuses
-SELECT agents.is_platform_agent IS TRUE AS platform, agents.admin_state, agent_presence.online IS TRUE AS online,
-    count(*)::int AS agents, sum(agents.max_concurrent)::int AS slots
-FROM agents
-LEFT JOIN agent_presence ON agent_presence.agent_id = agents.id
+-- Of the agents that were there a moment ago, those that are silent now. Whoever is marked online was there.
+-- name: silence
+SELECT
+    count(*) FILTER (WHERE last_seen_at <= clock_timestamp() - $1::interval)::int AS silent,
+    count(*)::int AS watched
+FROM agent_presence
+JOIN agents ON agents.id = agent_presence.agent_id
 WHERE agents.deleted_at IS NULL
-GROUP BY 1, 2, 3;
+    AND agents.admin_state <> 'disabled'
+    AND (agent_presence.online OR agent_presence.last_seen_at > clock_timestamp() - $1::interval - $2::interval);
 
--- name: banned
-SELECT count(*)::int FROM banned_ips WHERE banned_until > clock_timestamp();
+-- The brake stands among the leases: it ends by itself too, and whoever holds it is the reason. Zero rows: it is on.
+-- name: pull_brake_if_off
+INSERT INTO worker_leases (name, holder, epoch, expires_at)
+VALUES ('requeue-brake', 'mass-silence', 1, clock_timestamp() + $1::interval)
+ON CONFLICT (name) DO UPDATE
+SET epoch = worker_leases.epoch + 1, expires_at = excluded.expires_at
+WHERE worker_leases.expires_at <= clock_timestamp()
+RETURNING epoch;
+
+-- name: release_brake
+UPDATE worker_leases SET expires_at = clock_timestamp() WHERE name = 'requeue-brake' AND expires_at > clock_timestamp();
+
+-- name: brake_left
+SELECT expires_at - clock_timestamp() FROM worker_leases WHERE name = 'requeue-brake' AND expires_at > clock_timestamp();

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
 
 from platform_core.domain.attempts import AttemptOutcome, GiveUp, after_lost_attempt
-from platform_core.domain.ids import AgentId, JobId, TenantId
+from platform_core.domain.ids import JobId, TenantId
 from platform_server.store import attempts
 from platform_server.store.attempts import Ended, Failed, Requeued
 from platform_server.store.connection import Conn
@@ -21,6 +22,17 @@ class Deadlines:
 
     ack: timedelta
     silence: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An attempt that is over without a result. Only the outcome ``lost`` spends a retry."""
+
+    job: JobId
+    attempt: int
+    retry_count: int
+    outcome: AttemptOutcome
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,59 +54,73 @@ class Expired:
     attempt: int
 
 
-async def recover(conn: Conn, deadlines: Deadlines, *, max_retries: int, limit: int) -> Settled:
-    """Bring back jobs whose attempt is over without a result."""
-    return await _settle(
-        conn, await conn.fetch(SQL["lock_lost"], limit, deadlines.ack, deadlines.silence), max_retries=max_retries
-    )
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a walk through the queue, oldest first, has come."""
+
+    queued_at: datetime
+    job: UUID
 
 
-async def recover_from_agent(conn: Conn, agent: AgentId, *, max_retries: int) -> Settled:
-    """Bring back what an agent held that is known to be offline; nothing if it is online again."""
-    return await _settle(conn, await conn.fetch(SQL["lock_lost_of_offline_agent"], agent), max_retries=max_retries)
+FRONT: Final = Place(datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
+
+
+async def lock_lost(conn: Conn, deadlines: Deadlines, *, limit: int) -> list[Lost]:
+    """Jobs that somebody must bring back; locked until the transaction ends."""
+    rows = await conn.fetch(SQL["lock_lost"], limit, deadlines.ack, deadlines.silence)
+    return [
+        Lost(row["id"], row["attempt"], row["retry_count"], AttemptOutcome(row["outcome"]), row["reason"])
+        for row in rows
+    ]
+
+
+async def settle(conn: Conn, lost: Sequence[Lost], *, max_retries: int) -> Settled:
+    """Requeue them, or fail them for good, those that are still on these attempts."""
+    again: list[Ended] = []
+    over: list[Ended] = []
+    for attempt in lost:
+        if attempt.outcome is not AttemptOutcome.LOST:
+            again.append(Ended(attempt.job, attempt.attempt, attempt.outcome, attempt.reason))
+            continue
+        match after_lost_attempt(retry_count=attempt.retry_count, max_retries=max_retries):
+            case GiveUp(reason):
+                why = f"{attempt.reason}; {reason}"
+                over.append(Ended(attempt.job, attempt.attempt, attempt.outcome, why))
+            case _:
+                ended = Ended(attempt.job, attempt.attempt, attempt.outcome, attempt.reason, retries_spent=1)
+                again.append(ended)
+    return Settled(await attempts.requeue(conn, again), await attempts.give_up(conn, over))
 
 
 async def free_unconfirmed(conn: Conn, *, after: timedelta, limit: int) -> int:
+    """Free the slots of jobs that were cancelled so long ago; returns how many."""
     return int(await conn.fetchval(SQL["free_unconfirmed"], limit, after))
 
 
 async def expire(conn: Conn, *, after: timedelta, limit: int) -> list[Expired]:
+    """End jobs that have waited so long."""
     rows = await conn.fetch(SQL["expire_old"], limit, after)
     return [Expired(row["id"], row["tenant_id"], row["attempt"]) for row in rows]
 
 
-async def refresh_priorities(conn: Conn, *, limit: int) -> int:
-    return len(await conn.fetch(SQL["refresh_priorities"], limit))
+async def refresh_priorities(conn: Conn, place: Place, *, limit: int) -> tuple[int, Place | None]:
+    """Refresh one stretch of the queue, from ``place`` on: how many rows changed, and where to go on; None at the end."""
+    rows = await conn.fetch(SQL["refresh_priorities"], limit, place.queued_at, place.job)
+    refreshed = sum(row["refreshed"] for row in rows)
+    return refreshed, Place(rows[-1]["queued_at"], rows[-1]["id"]) if len(rows) == limit else None
 
 
 async def delete_finished(conn: Conn, *, after: timedelta, limit: int) -> int:
+    """Delete jobs that ended so long ago; returns how many."""
     return len(await conn.fetch(SQL["delete_finished"], limit, after))
 
 
-async def delete_leftovers(conn: Conn) -> None:
-    """Idempotency keys of yesterday, agents' keys that ended."""
-    await conn.execute(SQL["delete_old_idempotency_keys"])
-    await conn.execute(SQL["delete_expired_agent_keys"])
+async def delete_idempotency_keys(conn: Conn, *, after: timedelta, limit: int) -> int:
+    """Forget submissions of so long ago; returns how many."""
+    return len(await conn.fetch(SQL["delete_old_idempotency_keys"], limit, after))
 
 
-async def open_jobs(conn: Conn) -> dict[str, tuple[int, float]]:
-    """Open jobs by state, and the age in seconds of the oldest."""
-    return {row["status"]: (row["jobs"], row["oldest_seconds"]) for row in await conn.fetch(SQL["open_jobs"])}
-
-
-async def _settle(conn: Conn, lost: Sequence[Any], *, max_retries: int) -> Settled:
-    again: list[Ended] = []
-    over: list[Ended] = []
-    for row in lost:
-        outcome = AttemptOutcome(row["outcome"])
-        if outcome is not AttemptOutcome.LOST:
-            again.append(Ended(row["id"], row["attempt"], outcome, row["reason"]))
-            continue
-        decided = after_lost_attempt(retry_count=row["retry_count"], max_retries=max_retries)
-        if isinstance(decided, GiveUp):
-            reason = f"{row['reason']}; {decided.reason}"
-            over.append(Ended(row["id"], row["attempt"], outcome, reason))
-        else:
-            spent = decided.retry_count - row["retry_count"]
-            again.append(Ended(row["id"], row["attempt"], outcome, row["reason"], retries_spent=spent))
-    return Settled(await attempts.requeue(conn, again), await attempts.give_up(conn, over))
+async def delete_ended(conn: Conn) -> int:
+    """Forget agents' keys and bans that are over; returns how many."""
+    keys = await conn.fetch(SQL["delete_expired_agent_keys"])
+    return len(keys) + len(await conn.fetch(SQL["delete_ended_bans"]))

@@ -1,5 +1,9 @@
+-- Sweeps run under a worker's lease (see leases). They pass over rows that others hold: those are being written by
+-- somebody, and the next sweep sees what became of them. Nothing here waits for a lock, so nothing can deadlock.
+
 -- Held jobs whose attempt is over: the agent is gone or silent, the ack deadline passed, or nothing came by
--- hand-out + timeout + 10 minutes. Locked ones are being finished by somebody: the next sweep sees what became of them.
+-- hand-out + timeout + 10 minutes, which is when the token ends. While the brake is on, only an administrator's word counts.
+-- An agent is silent when agent-health has said so and it was not seen since: our own trouble makes nobody silent.
 -- name: lock_lost
 SELECT
     commands.id, commands.attempt, commands.retry_count,
@@ -11,8 +15,8 @@ SELECT
     CASE
         WHEN agents.deleted_at IS NOT NULL THEN 'the agent was deleted'
         WHEN agents.admin_state = 'disabled' THEN 'the agent was disabled'
-        WHEN commands.auth_token_expires_at < clock_timestamp() THEN 'nothing came in the time the job had'
-        WHEN commands.status = 'assigned' AND commands.assigned_at < clock_timestamp() - $2::interval
+        WHEN commands.auth_token_expires_at <= clock_timestamp() THEN 'nothing came in the time the job had'
+        WHEN commands.status = 'assigned' AND commands.assigned_at <= clock_timestamp() - $2::interval
             THEN 'the agent did not acknowledge it'
         ELSE 'the agent fell silent'
     END AS reason
@@ -23,31 +27,28 @@ WHERE commands.status IN ('assigned', 'running')
     AND (
         agents.deleted_at IS NOT NULL
         OR agents.admin_state = 'disabled'
-        OR commands.auth_token_expires_at < clock_timestamp()
-        OR (commands.status = 'assigned' AND commands.assigned_at < clock_timestamp() - $2::interval)
-        OR coalesce(greatest(agent_presence.last_seen_at, commands.assigned_at), commands.assigned_at)
-            < clock_timestamp() - $3::interval
+        OR (
+            NOT EXISTS (SELECT FROM worker_leases WHERE name = 'requeue-brake' AND expires_at > clock_timestamp())
+            AND (
+                commands.auth_token_expires_at <= clock_timestamp()
+                OR (commands.status = 'assigned' AND commands.assigned_at <= clock_timestamp() - $2::interval)
+                OR (
+                    agent_presence.online IS NOT TRUE
+                    AND greatest(agent_presence.last_seen_at, commands.assigned_at) <= clock_timestamp() - $3::interval
+                )
+            )
+        )
     )
 ORDER BY commands.tenant_id, commands.id
 LIMIT $1
 FOR NO KEY UPDATE OF commands SKIP LOCKED;
-
--- name: lock_lost_of_offline_agent
-SELECT commands.id, commands.attempt, commands.retry_count, 'lost' AS outcome, 'the agent fell silent' AS reason
-FROM commands
-JOIN agent_presence ON agent_presence.agent_id = commands.platform_agent_id
-WHERE commands.platform_agent_id = $1
-    AND commands.status IN ('assigned', 'running')
-    AND NOT agent_presence.online
-ORDER BY commands.tenant_id, commands.id
-FOR NO KEY UPDATE OF commands;
 
 -- A cancelled job frees its agent's slot at the latest so long after the cancel.
 -- name: free_unconfirmed
 WITH late AS (
     SELECT id
     FROM commands
-    WHERE slot_held AND status = 'cancelled' AND completed_at < clock_timestamp() - $2::interval
+    WHERE slot_held AND status = 'cancelled' AND completed_at <= clock_timestamp() - $2::interval
     ORDER BY tenant_id, id
     LIMIT $1
     FOR NO KEY UPDATE SKIP LOCKED
@@ -69,55 +70,74 @@ SELECT count(*)::int FROM freed;
 WITH old AS (
     SELECT id
     FROM commands
-    WHERE status = 'queued' AND queued_at < clock_timestamp() - $2::interval
-    ORDER BY tenant_id, id
+    WHERE status = 'queued' AND is_platform_job AND queued_at <= clock_timestamp() - $2::interval
+    ORDER BY queued_at, id
     LIMIT $1
     FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE commands
-SET status = 'expired', completed_at = clock_timestamp(), error = 'it waited too long in the queue'
+SET status = 'expired', completed_at = clock_timestamp(), error = 'no agent took it in the time it may wait'
 FROM old
 WHERE commands.id = old.id
 RETURNING commands.id, commands.tenant_id, commands.attempt;
 
--- What people and dashboards read; the claim never does. Only rows whose value changed are written.
+-- One stretch of the queue, from ($2, $3) on, oldest first. What people and dashboards read; the claim never does. Only
+-- rows whose value changed are written. A walk, and not a search for changed rows: that would read the whole queue each time.
 -- name: refresh_priorities
-WITH stale AS (
-    SELECT commands.id, queue_priority(lanes.base, clock_timestamp() - commands.queued_at) AS latest
+WITH stretch AS (
+    SELECT commands.id, commands.queued_at, lanes.base
     FROM commands
     JOIN lanes ON lanes.id = commands.lane_id
-    WHERE commands.status = 'queued'
-        AND commands.queue_priority <> queue_priority(lanes.base, clock_timestamp() - commands.queued_at)
+    WHERE commands.status = 'queued' AND (commands.queued_at, commands.id) > ($2::timestamptz, $3::uuid)
+    ORDER BY commands.queued_at, commands.id
     LIMIT $1
+), changed AS (
+    SELECT commands.id, queue_priority(stretch.base, clock_timestamp() - commands.queued_at) AS latest
+    FROM commands
+    JOIN stretch ON stretch.id = commands.id
+    WHERE commands.status = 'queued'
+        AND commands.queue_priority IS DISTINCT FROM
+            queue_priority(stretch.base, clock_timestamp() - commands.queued_at)
     FOR NO KEY UPDATE OF commands SKIP LOCKED
+), refreshed AS (
+    UPDATE commands
+    SET queue_priority = changed.latest
+    FROM changed
+    WHERE commands.id = changed.id
+    RETURNING commands.id
 )
-UPDATE commands
-SET queue_priority = stale.latest
-FROM stale
-WHERE commands.id = stale.id
-RETURNING commands.id;
+SELECT stretch.queued_at, stretch.id, refreshed.id IS NOT NULL AS refreshed
+FROM stretch
+LEFT JOIN refreshed ON refreshed.id = stretch.id
+ORDER BY stretch.queued_at, stretch.id;
 
 -- name: delete_finished
 WITH old AS (
     SELECT id
     FROM commands
-    WHERE completed_at < clock_timestamp() - $2::interval AND NOT slot_held
+    WHERE completed_at <= clock_timestamp() - $2::interval AND is_platform_job AND NOT slot_held
+    ORDER BY completed_at
     LIMIT $1
     FOR UPDATE SKIP LOCKED
 )
 DELETE FROM commands USING old WHERE commands.id = old.id RETURNING commands.id;
 
 -- name: delete_old_idempotency_keys
-DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - interval '24 hours';
+WITH old AS (
+    SELECT tenant_id, key
+    FROM idempotency_keys
+    WHERE created_at <= clock_timestamp() - $2::interval
+    ORDER BY created_at
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM idempotency_keys AS keys
+USING old
+WHERE keys.tenant_id = old.tenant_id AND keys.key = old.key
+RETURNING keys.key;
 
 -- name: delete_expired_agent_keys
-DELETE FROM agent_keys WHERE expires_at < clock_timestamp();
+DELETE FROM agent_keys WHERE expires_at <= clock_timestamp() RETURNING key_prefix;
 
--- name: open_jobs
-SELECT
-    status,
-    count(*)::int AS jobs,
-    coalesce(extract(epoch FROM clock_timestamp() - min(queued_at)), 0)::float8 AS oldest_seconds
-FROM commands
-WHERE status IN ('queued', 'assigned', 'running')
-GROUP BY status;
+-- name: delete_ended_bans
+DELETE FROM banned_ips WHERE banned_until <= clock_timestamp() RETURNING address;
