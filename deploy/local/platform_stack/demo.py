@@ -16,7 +16,7 @@ from platform_stack import tokens
 from platform_stack.processes import free_port
 from platform_stack.stack import Plan, Stack
 
-_SCAN_SECONDS = 300
+_SCAN_SECONDS = 120
 _SEVERITY = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan", "info": "dim"}
 
 # What each scanner must find in the sample project for the demo to have worked: rule and file.

@@ -1,7 +1,7 @@
 """Agent health, composed."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -11,10 +11,16 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from agent_health.announcements import Announcer
+from agent_health.bans import NewBans
 from agent_health.checker import HealthChecker
-from agent_health.heartbeats import Heartbeats, Signals
+from agent_health.heartbeats import Heartbeats
+from agent_health.loops import loops_of
+from agent_health.omissions import Omissions
+from agent_health.reachability import Check, Reachability, answers_ok
 from agent_health.routes import ROUTES, State
 from agent_health.settings import Settings
+from agent_health.statistics import Statistics
 from platform_core.domain.ids import AgentId
 from platform_core.wire.events import AgentControl
 from platform_server.kit import client_address, metrics, problems, serve
@@ -26,7 +32,7 @@ from platform_server.signals.connection import connect, is_up
 from platform_server.signals.limiter import Limiter, LimiterSettings
 from platform_server.signals.wakeups import Channel, Subscription, listening
 from platform_server.store import agents
-from platform_server.store.connection import acquire, answers, open_pool
+from platform_server.store.connection import Pool, acquire, answers, open_pool
 from platform_server.store.leases import Lease
 
 NAME = "agent-health"
@@ -41,47 +47,56 @@ def create_app(settings: Settings, runtime: serve.Runtime) -> Starlette:
     )
 
 
-def loops_of(checker: HealthChecker, settings: Settings) -> list[Loop]:
-    """The checker's steps at their intervals."""
-    return [
-        Loop("lease", checker.renew, timedelta(seconds=settings.lease_seconds / 3)),
-        Loop("health-check", checker.check, timedelta(seconds=settings.check_interval_seconds)),
-        Loop("statistics", checker.log_statistics, timedelta(seconds=settings.statistics_interval_seconds)),
-        Loop("gauges", checker.tell, timedelta(seconds=settings.gauges_interval_seconds)),
-    ]
-
-
 @asynccontextmanager
 async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime) -> AsyncIterator[State]:
-    holder = f"{socket.gethostname()}-{uuid4().hex[:8]}"
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings.database_url, size=settings.pool_size, name=NAME))
         redis = await stack.enter_async_context(connect(settings.redis_url))
-
-        async def find(key_hash: str) -> agents.Identity | None:
-            async with acquire(pool) as conn:
-                return await agents.identity(conn, key_hash)
-
-        keys = AgentKeys(find, Limiter(redis, LimiterSettings(), on_redis=metrics.REDIS_UP.set))
-        signals = Signals(partial(wakeups.publish, redis), partial(streams.append, redis))
-        lease = Lease(NAME, holder, timedelta(seconds=settings.lease_seconds))
-        loops = loops_of(HealthChecker(pool, lease, signals, settings), settings)
+        new_bans = NewBans(pool)
+        limiter = Limiter(redis, LimiterSettings(), on_ban=new_bans.add, on_redis=metrics.REDIS_UP.set)
+        keys = AgentKeys(partial(_identity, pool), limiter)
+        announcer = Announcer(partial(wakeups.publish, redis), partial(streams.append, redis))
+        interval = timedelta(seconds=settings.next_heartbeat_seconds)
+        omissions = Omissions(interval)
 
         def heard(raw: bytes) -> None:
             keys.forget(AgentId(msgspec.json.decode(raw, type=AgentControl).agent_id))
 
-        await stack.enter_async_context(listening(Subscription(redis, {Channel.AGENT_CONTROL: heard})))
-        await stack.enter_async_context(running(loops))
+        async def clean_up() -> int:
+            keys.sweep()
+            limiter.cleanup()
+            omissions.forget_old()
+            return 0
+
+        lease = Lease(NAME, f"{socket.gethostname()}-{uuid4()}", timedelta(seconds=settings.lease_seconds))
+        reachability = Reachability(_checks(pool, settings))
+        stale_after = timedelta(seconds=settings.stale_after_seconds)
+        checker = HealthChecker(pool, lease, announcer, reachability, stale_after=stale_after)
+        loops = [
+            *loops_of(checker, Statistics(pool, lease), reachability, settings),
+            Loop("bans", new_bans.keep, timedelta(seconds=1)),
+            Loop("clean-up", clean_up, LimiterSettings().cleanup_interval),
+        ]
         runtime.health.postgres = partial(answers, pool)
         runtime.health.redis = partial(is_up, redis)
         runtime.health.loops = loops
-        yield State(
-            agents=keys,
-            heartbeats=Heartbeats(pool, signals),
-            next_heartbeat=timedelta(seconds=settings.next_heartbeat_seconds),
-        )
-        async with acquire(pool) as conn:
-            await lease.give_up(conn)
+        stack.push_async_callback(lease.give_up, pool)
+        await stack.enter_async_context(listening(Subscription(redis, {Channel.AGENT_CONTROL: heard})))
+        await stack.enter_async_context(running(loops))
+        heartbeats = Heartbeats(pool, announcer, omissions, max_retries=settings.max_retries)
+        yield State(agents=keys, heartbeats=heartbeats, next_heartbeat=interval)
+
+
+async def _identity(pool: Pool, key_hash: str) -> agents.Identity | None:
+    async with acquire(pool) as conn:
+        return await agents.identity(conn, key_hash)
+
+
+def _checks(pool: Pool, settings: Settings) -> Sequence[Check]:
+    postgres = partial(answers, pool)
+    if not settings.gateway_health_url:
+        return [postgres]
+    return [postgres, partial(answers_ok, settings.gateway_health_url)]
 
 
 def main() -> None:

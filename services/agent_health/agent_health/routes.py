@@ -11,7 +11,6 @@ from starlette.routing import Route
 from agent_health.heartbeats import Heartbeats
 from platform_core.domain.agents import status_of
 from platform_core.wire import protocol
-from platform_server.kit import clock
 from platform_server.kit.agent_auth import AgentKeys
 from platform_server.kit.bodies import answer, read
 
@@ -36,7 +35,7 @@ async def heartbeat(request: Request) -> Response:
     return answer(
         protocol.HeartbeatAnswer(
             status=status_of(identity.admin_state, online=True),
-            server_time=clock.now(),
+            server_time=told.at,
             next_heartbeat_seconds=round(request.state["next_heartbeat"].total_seconds()),
             cancelled_jobs=tuple(told.cancelled),
             lost_jobs=tuple(told.lost),

@@ -1,7 +1,7 @@
 """The gauges of the queue, told by the acting replica only."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from prometheus_client import Gauge
@@ -49,7 +49,7 @@ class Gauges:
         return 0
 
 
-def shown(jobs: Jobs, *, busiest: int) -> Iterator[tuple[str, JobStatus, int]]:
+def shown(jobs: Jobs, *, busiest: int) -> list[tuple[str, JobStatus, int]]:
     """A number a tenant and state for the busiest tenants, and their sum for the others."""
     totals: Counter[TenantId] = Counter()
     for (tenant, _), number in jobs.items():
@@ -58,5 +58,4 @@ def shown(jobs: Jobs, *, busiest: int) -> Iterator[tuple[str, JobStatus, int]]:
     numbers: Counter[tuple[str, JobStatus]] = Counter({(_OTHERS, state): 0 for state in _STATES})
     for (tenant, state), number in jobs.items():
         numbers[str(tenant) if tenant in named else _OTHERS, state] += number
-    for (tenant, state), number in numbers.items():
-        yield tenant, state, number
+    return [(label, state, number) for (label, state), number in numbers.items()]

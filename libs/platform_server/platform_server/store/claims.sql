@@ -107,12 +107,12 @@ SET status = 'assigned',
     cost = wanted.cost,
     attempt = commands.attempt + 1,
     slot_held = true,
-    assigned_at = $6,
+    assigned_at = $6::timestamptz,
     started_at = NULL,
     progress = NULL,
     message = NULL,
     auth_token_hash = wanted.token_hash,
-    auth_token_expires_at = $6 + commands.timeout_seconds * interval '1 second' + interval '10 minutes'
+    auth_token_expires_at = $6::timestamptz + commands.timeout_seconds * interval '1 second' + interval '10 minutes'
 FROM wanted
 JOIN locked ON locked.id = wanted.job
 WHERE commands.id = wanted.job

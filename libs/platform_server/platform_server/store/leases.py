@@ -1,10 +1,11 @@
 """Leases: one replica of a worker acts at a time, by Postgres' clock."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from platform_core.domain.errors import Unavailable
 from platform_server.store.connection import Conn, Pool, acquire, transaction
 from platform_server.store.sql import load
 
@@ -42,10 +43,11 @@ class Lease:
         return self.held
 
     async def give_up(self, pool: Pool) -> None:
-        """Let the next replica act at once."""
+        """Let the next replica act at once. With Postgres away the lease runs out by itself."""
         self.epoch = None
-        async with acquire(pool) as conn:
-            await conn.execute(SQL["give_up_if_held"], self.name, self.holder)
+        with suppress(Unavailable):
+            async with acquire(pool) as conn:
+                await conn.execute(SQL["give_up_if_held"], self.name, self.holder)
 
     @asynccontextmanager
     async def acting(self, pool: Pool) -> AsyncIterator[Conn]:

@@ -104,7 +104,7 @@ async def expire(conn: Conn, *, after: timedelta, limit: int) -> list[Expired]:
 
 
 async def refresh_priorities(conn: Conn, place: Place, *, limit: int) -> tuple[int, Place | None]:
-    """Refresh one stretch of the queue, from ``place`` on: how many rows changed, and where to go on; None at the end."""
+    """Refresh one stretch of the queue, from ``place`` on: how many rows changed, and where it goes on, if it does."""
     rows = await conn.fetch(SQL["refresh_priorities"], limit, place.queued_at, place.job)
     refreshed = sum(row["refreshed"] for row in rows)
     return refreshed, Place(rows[-1]["queued_at"], rows[-1]["id"]) if len(rows) == limit else None
