@@ -3,6 +3,7 @@
 from importlib.resources import files
 
 import pytest
+
 from platform_server.store.connection import Conn
 from platform_server.store.sql import load
 
