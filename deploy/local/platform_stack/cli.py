@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import httpx
-import msgspec
 
-from platform_stack import demo, migrate, tokens
+from platform_stack import demo, migrate, running, tokens
 from platform_stack.processes import StartError
-from platform_stack.stack import Known, Plan, Stack
+from platform_stack.running import Known
+from platform_stack.stack import BIN, Plan, Stack
 
 _LOCAL = Path(".local")
 
@@ -66,50 +66,61 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def up(_: argparse.Namespace, plan: Plan) -> int:
-    if _known(plan) is not None:
-        print(f"already up: {plan.folder}")
+    if (known := running.find(plan.folder)) is not None:
+        print(f"already up: {known.gateway}")
         return 0
     plan.folder.mkdir(parents=True, exist_ok=True)
     log = plan.folder / "stack.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.argv[0], "run"], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            [BIN / "platform-stack", "run"],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
-    while (known := _known(plan)) is None:
+    while (known := running.find(plan.folder)) is None:
         if process.poll() is not None:
-            raise StartError(log.read_text(errors="replace"))
+            raise StartError(log.read_text(errors="replace").removeprefix("platform-stack: ").rstrip())
         time.sleep(0.1)
     print(f"The gateway listens at {known.gateway}")
     return 0
 
 
 def run_in_foreground(_: argparse.Namespace, plan: Plan) -> int:
+    """Ends by SIGTERM or Ctrl-C. A process that ends by itself is told of, once; it is not started again."""
     stack = Stack(plan)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    stack.start()
+    gone: set[str] = set()
     try:
-        signal.pause()
+        stack.start()
+        while True:
+            for process in stack.ended():
+                if process.name not in gone:
+                    print(f"{process.name} ended:\n{process.log_tail()}", flush=True)
+                    gone.add(process.name)
+            time.sleep(1)
     except KeyboardInterrupt:
-        pass
+        return 0
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stack.stop()
-    return 0
 
 
 def down(_: argparse.Namespace, plan: Plan) -> int:
-    known = _known(plan)
+    known = running.find(plan.folder)
     if known is None:
         print("nothing is up")
         return 0
     os.kill(known.pid, signal.SIGTERM)
-    while _alive(known.pid):
+    while running.is_claimed(plan.folder):
         time.sleep(0.1)
     print("stopped")
     return 0
 
 
 def status(_: argparse.Namespace, plan: Plan) -> int:
-    known = _known(plan)
+    known = running.find(plan.folder)
     if known is None:
         print("nothing is up")
         return 1
@@ -127,7 +138,7 @@ def show_logs(arguments: argparse.Namespace, plan: Plan) -> int:
 
 
 def print_token(arguments: argparse.Namespace, plan: Plan) -> int:
-    known = _known(plan)
+    known = running.find(plan.folder)
     if known is None:
         raise UsageError("no stack is up here; start one with 'make up'")
     secrets = tokens.Secrets.of(plan.folder)
@@ -142,7 +153,7 @@ def print_token(arguments: argparse.Namespace, plan: Plan) -> int:
 
 
 def run_migrations(arguments: argparse.Namespace, plan: Plan) -> int:
-    known = _known(plan)
+    known = running.find(plan.folder)
     dsn = os.environ.get("PLATFORM_DATABASE_URL") or (known.database if known else None)
     if dsn is None:
         raise UsageError("set PLATFORM_DATABASE_URL, or start a stack with 'make up'")
@@ -159,14 +170,6 @@ def run_migrations(arguments: argparse.Namespace, plan: Plan) -> int:
 
 def run_demo(_: argparse.Namespace, plan: Plan) -> int:
     return demo.run(plan.scanners)
-
-
-def _known(plan: Plan) -> Known | None:
-    file = plan.folder / "stack.json"
-    if not file.exists():
-        return None
-    known = msgspec.json.decode(file.read_bytes(), type=Known)
-    return known if _alive(known.pid) else None
 
 
 def _alive(pid: int) -> bool:

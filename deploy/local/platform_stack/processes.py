@@ -2,11 +2,13 @@
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -18,11 +20,17 @@ class StartError(Exception):
     """A process ended, or did not answer in time; the text has the end of its log."""
 
 
+# Below the ports that the kernel gives to outgoing connections: nobody takes ours between the choice and the bind,
+# nor while a service restarts.
+_PORTS: Final = range(15_000, 32_000)
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311 - nothing is secret about it
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Process:

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import msgspec
 
-from platform_stack import engines, gateway, migrate, tokens
-from platform_stack.processes import Process, free_port
+from platform_stack import engines, gateway, migrate, running, tokens
+from platform_stack.processes import Process, StartError, accepts, free_port
 
 BIN = Path(sys.executable).parent
 ENVOY_TEMPLATE = Path(__file__).parents[2] / "gateway" / "envoy.yaml"
@@ -48,18 +47,6 @@ class Service:
     internal_port: int
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """``stack.json``: what others need to find a running stack."""
-
-    pid: int
-    gateway: str
-    database: str
-    redis: str
-    workspace: str
-    processes: dict[str, int]
-    internal: dict[str, int]
-
-
 class Stack:
     """Start it, use it, stop it. Everything it starts ends with it."""
 
@@ -85,6 +72,8 @@ class Stack:
     def start(self) -> None:
         """Everything, in order, each ready before the next. Raises StartError; what had started is stopped."""
         try:
+            self._cleanup.enter_context(running.claimed(self.plan.folder))
+            self._refuse_taken_port()
             self._start_engines()
             for name in COMMANDS:
                 self.services[name] = [self._service(name, n) for n in range(self.plan.replicas)]
@@ -94,7 +83,7 @@ class Stack:
             self._start_gateway()
             if self.plan.agents:
                 self._start_agents()
-            self._write_known()
+            self._tell()
         except BaseException:
             self.stop()
             raise
@@ -102,7 +91,6 @@ class Stack:
     def stop(self) -> None:
         """Everything, in the opposite order."""
         self._cleanup.close()
-        (self.plan.folder / "stack.json").unlink(missing_ok=True)
 
     def restart(self, name: str, replica: int = 0) -> Service:
         """Start a replica again, on the ports that it had."""
@@ -158,6 +146,15 @@ class Stack:
         raw: str = answer.json()["raw_token"]
         return raw
 
+    def ended(self) -> list[Process]:
+        """Which processes are gone, though nobody stopped them."""
+        return [process for process in self._processes().values() if not process.running]
+
+    def _refuse_taken_port(self) -> None:
+        """Envoy shares a port with another Envoy without a word, and each gets half of the requests."""
+        if accepts(self.plan.port):
+            raise StartError(f"port {self.plan.port} is in use: choose another with STACK_PORT")
+
     def _start_engines(self) -> None:
         self.postgres.start()
         self._cleanup.callback(self.postgres.stop)
@@ -200,27 +197,37 @@ class Stack:
         token = self.bootstrap_token(uses=self.plan.agents)
         for n in range(self.plan.agents):
             self.start_agent(f"local-agent-{n + 1}", token=token, scanners=self.plan.scanners)
+        for agent in self.agents:
+            agent.wait_until(self._agents_online)
 
-    def _write_known(self) -> None:
-        running = {"redis": self.redis.process} | {agent.name: agent for agent in self.agents}
-        if self.postgres.process is not None:
-            running["postgres"] = self.postgres.process
-        if self.envoy is not None:
-            running["gateway"] = self.envoy.process
-        replicas = {
-            f"{name}-{n + 1}": service for name, many in self.services.items() for n, service in enumerate(many)
-        }
-        known = Known(
+    def _agents_online(self) -> bool:
+        answer = httpx.get(
+            f"{self.gateway}/api/v1/admin/platform-agents",
+            params={"status": "online", "limit": 200},
+            headers={"Authorization": f"Bearer {tokens.admin_token(self.secrets)}"},
+        )
+        online = {agent["name"] for agent in answer.json()["agents"]} if answer.is_success else set()
+        return online >= {agent.name for agent in self.agents}
+
+    def _processes(self) -> dict[str, Process]:
+        engines_of_ours = [self.postgres.process, self.redis.process, self.envoy.process if self.envoy else None]
+        alone = {process.name: process for process in (*engines_of_ours, *self.agents) if process is not None}
+        return alone | {name: service.process for name, service in self._replicas().items()}
+
+    def _replicas(self) -> dict[str, Service]:
+        return {f"{name}-{n + 1}": service for name, many in self.services.items() for n, service in enumerate(many)}
+
+    def _tell(self) -> None:
+        known = running.Known(
             pid=os.getpid(),
             gateway=self.gateway,
             database=self.database,
             redis=self.redis.url,
             workspace=str(self.workspace),
-            processes={name: process.pid for name, process in running.items()}
-            | {name: service.process.pid for name, service in replicas.items()},
-            internal={name: service.internal_port for name, service in replicas.items()},
+            processes={name: process.pid for name, process in self._processes().items()},
+            internal={name: service.internal_port for name, service in self._replicas().items()},
         )
-        (self.plan.folder / "stack.json").write_bytes(msgspec.json.format(msgspec.json.encode(known)))
+        running.tell(self.plan.folder, known)
 
 
 def install_scanners(folder: Path, *, log: Path, names: tuple[str, ...] = ("bandit", "semgrep")) -> None:
