@@ -6,7 +6,6 @@ PACKAGES := libs/platform_core libs/platform_server services/registration servic
 	services/queue_maintenance services/agent_health services/agent deploy/local
 TESTS := $(wildcard libs/*/tests services/*/tests deploy/local/tests tests-e2e)
 STAMP := .venv/.installed
-export STACK_DIR STACK_PORT SCANNERS_DIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up down logs status demo test check types fmt lock migrate-up migrate-down migrate-status bench

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from platform_server.store.connection import Conn, Pool, open_pool
 from platform_stack import engines, migrate
 from platform_stack.processes import free_port
+from world import World
 
 TEMPLATE = "migrated"
 
@@ -109,6 +110,12 @@ def database(template: Cluster) -> Iterator[str]:
 async def pool(database: str) -> AsyncIterator[Pool]:
     async with open_pool(database, size=10, name="tests") as opened:
         yield opened
+
+
+@pytest.fixture
+def world(pool: Pool) -> World:
+    """Tenants, agents and jobs in a database of the test's own."""
+    return World(pool)
 
 
 @pytest.fixture

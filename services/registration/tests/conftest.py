@@ -1,40 +1,28 @@
 """The service in process, on a Postgres and a Redis of its own."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import jwt
 import msgspec
 import pytest
-from httpx import ASGITransport, AsyncClient
-from starlette.types import Receive, Scope, Send
+from httpx import AsyncClient
 
 from platform_server.kit.serve import Runtime
 from registration.app import create_app
 from registration.settings import Settings
-
-SECRET = "a secret of at least thirty-two bytes"
+from world import JOB_TOKEN_KEYS, JWT_SECRET, bearer, in_process
 
 
 @pytest.fixture
 def settings(database: str, redis: str) -> Settings:
     return Settings(
-        database_url=database, redis_url=redis, jwt_secret=SECRET, job_token_keys="k1:" + "00" * 32, pool_size=5
+        database_url=database, redis_url=redis, jwt_secret=JWT_SECRET, job_token_keys=JOB_TOKEN_KEYS, pool_size=5
     )
 
 
-@asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[AsyncClient]:
-    app = create_app(settings, Runtime())
-    async with app.router.lifespan_context(app) as state:
-
-        async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-            await app({**scope, "state": dict(state or {})}, receive, send)
-
-        async with AsyncClient(transport=ASGITransport(with_state), base_url="http://registration") as client:
-            yield client
+def serving(settings: Settings) -> AbstractAsyncContextManager[AsyncClient]:
+    return in_process(create_app(settings, Runtime()))
 
 
 @pytest.fixture
@@ -51,29 +39,11 @@ async def public(settings: Settings) -> AsyncIterator[AsyncClient]:
 
 
 @pytest.fixture
-async def admin(settings: Settings, bearer: Callable[..., str]) -> AsyncIterator[AsyncClient]:
+async def admin(settings: Settings) -> AsyncIterator[AsyncClient]:
     """A client of another instance, with a platform administrator's token."""
     async with serving(settings) as client:
         client.headers["Authorization"] = f"Bearer {bearer()}"
         yield client
-
-
-@pytest.fixture
-def bearer() -> Callable[..., str]:
-    """Signs a token; claims may be given, None leaves one out."""
-
-    def sign(secret: str = SECRET, **claims: object) -> str:
-        facts = {
-            "sub": "ada",
-            "iss": "platform",
-            "aud": "platform-agents",
-            "exp": datetime.now(UTC) + timedelta(minutes=5),
-            "role": "platform_admin",
-            **claims,
-        }
-        return jwt.encode({k: v for k, v in facts.items() if v is not None}, secret, algorithm="HS256")
-
-    return sign
 
 
 @pytest.fixture

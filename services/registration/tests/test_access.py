@@ -1,6 +1,5 @@
 """Who may call the administrators' routes."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -10,6 +9,7 @@ from starlette.routing import Route
 
 from platform_core.wire.operations.registration import REGISTRATION
 from registration.routes import ROUTES
+from world import bearer
 
 ADMINISTERED = [
     (method, route.path.replace("{id:uuid}", str(UUID(int=7))).replace("{ip}", "203.0.113.7"))
@@ -32,9 +32,7 @@ def test_every_route_but_one_is_the_administrators() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), ADMINISTERED)
-async def test_without_the_right_token_nothing_is_done(
-    public: AsyncClient, bearer: Callable[..., str], method: str, path: str
-) -> None:
+async def test_without_the_right_token_nothing_is_done(public: AsyncClient, method: str, path: str) -> None:
     past = datetime.now(UTC) - timedelta(minutes=1)
     wrong = {
         "none": (None, 401, "unauthenticated"),

@@ -15,6 +15,7 @@ from platform_core.domain.ids import TenantId
 from platform_core.domain.tokens import secret_hash
 from platform_server.store import agents, tenants
 from platform_server.store.connection import Pool
+from world import bearer
 
 AGENTS = "/api/v1/admin/platform-agents"
 Serve = Callable[..., AbstractAsyncContextManager[AsyncClient]]
@@ -227,7 +228,7 @@ async def test_disabling_waits_for_the_claim_under_way(admin: AsyncClient, pool:
     assert await pool.fetchval("SELECT status FROM commands WHERE id = $1", job) == "queued"
 
 
-async def test_without_redis_all_goes_on(serve: Serve, bearer: Callable[..., str]) -> None:
+async def test_without_redis_all_goes_on(serve: Serve) -> None:
     async with serve(redis_url="redis://127.0.0.1:1/0") as client:
         client.headers["Authorization"] = f"Bearer {bearer()}"
         made = await client.post(AGENTS, json={"name": "scanner-1"})

@@ -1,0 +1,139 @@
+"""Tenants, agents and jobs for tests that need them, made by the real stores; and a service in process.
+
+Every test folder may use it: nothing here is faked, and time passes by what the test writes into the database.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+from httpx import ASGITransport, AsyncClient
+from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
+
+from platform_core.domain import tokens
+from platform_core.domain.ids import AgentId, JobId, TenantId
+from platform_core.domain.jobs import JobType, Priority
+from platform_core.domain.scheduling import Profile, Requirement
+from platform_server.kit.clock import new_id
+from platform_server.store import agents, attempts, claims, jobs, polls, tenants
+from platform_server.store.claims import HandedOut, Offer
+from platform_server.store.connection import Pool, acquire, transaction
+
+JWT_SECRET = "a secret of at least thirty-two bytes"
+KEY = b"0" * 32
+JOB_TOKEN_KEYS = f"k1:{KEY.hex()}"
+REQUIREMENT = Requirement(frozenset({"nuclei"}), "nuclei", None)
+
+
+def bearer(secret: str = JWT_SECRET, **claims: object) -> str:
+    """Signs a token, a platform administrator's by default; claims may be given, None leaves one out."""
+    facts = {
+        "sub": "ada",
+        "iss": "platform",
+        "aud": "platform-agents",
+        "exp": datetime.now(UTC) + timedelta(minutes=5),
+        "role": "platform_admin",
+        **claims,
+    }
+    return jwt.encode({k: v for k, v in facts.items() if v is not None}, secret, algorithm="HS256")
+
+
+@asynccontextmanager
+async def in_process(app: Starlette) -> AsyncIterator[AsyncClient]:
+    """The service with its lifespan open; gives a client of it, without credentials."""
+    async with app.router.lifespan_context(app) as state:
+
+        async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, "state": dict(state or {})}, receive, send)
+
+        async with AsyncClient(transport=ASGITransport(with_state), base_url="http://service") as client:
+            yield client
+
+
+def token(job: JobId, attempt: int) -> str:
+    return tokens.secret_hash(tokens.job_token(job, attempt, kid="k1", key=KEY))
+
+
+@dataclass
+class World:
+    """Tenants, agents and jobs, by the real stores; time passes by ``execute``."""
+
+    pool: Pool
+
+    async def execute(self, statement: str, *args: object) -> str:
+        return await self.pool.execute(statement, *args)
+
+    async def tenant(self) -> TenantId:
+        tenant = TenantId(new_id())
+        async with transaction(self.pool) as conn:
+            await tenants.put(conn, tenant, name="acme", plan="enterprise", status="active")
+        return tenant
+
+    async def agent(self, name: str = "scanner-1") -> AgentId:
+        """Online, and seen just now."""
+        agent = AgentId(new_id())
+        described = agents.Description(
+            name=name, capabilities=["nuclei"], tools=["nuclei"], labels=[], region=None, max_concurrent=50,
+            version=None, hostname=None,
+        )  # fmt: skip
+        key = agents.Key(hash=tokens.secret_hash(name), prefix="rdv_agent_x")
+        async with transaction(self.pool) as conn:
+            assert await agents.insert_if_name_free(conn, agent, described, key)
+        await self.seen(agent, ago=0, online=True)
+        return agent
+
+    async def seen(self, agent: AgentId, *, ago: float, online: bool) -> None:
+        await self.execute(
+            "UPDATE agent_presence SET online = $2, last_seen_at = clock_timestamp() - $3::interval"
+            " WHERE agent_id = $1",
+            agent,
+            online,
+            timedelta(seconds=ago),
+        )
+
+    async def submit(self, tenant: TenantId, *, count: int = 1, priority: Priority = Priority.NORMAL) -> list[JobId]:
+        asked = [
+            jobs.NewJob(
+                id=JobId(new_id()), tenant=tenant, type=JobType.SCAN, priority=priority, payload='{"tool": "nuclei"}',
+                requirement=REQUIREMENT, timeout_seconds=1800, auth_token_hash="0" * 64, retry_of=None,
+                traceparent=None, key=None, body_hash="",
+            )
+            for _ in range(count)
+        ]  # fmt: skip
+        async with transaction(self.pool) as conn:
+            accepted = await jobs.submit(conn, asked)
+        assert all(isinstance(one, jobs.Accepted) for one in accepted), accepted
+        return [job.id for job in asked]
+
+    async def hand_out(self, agent: AgentId, *, count: int = 1) -> list[HandedOut]:
+        async with transaction(self.pool) as conn:
+            profile = await claims.intern_profile(conn, Profile(frozenset({"nuclei"}), frozenset({"nuclei"}), ""))
+            await polls.note(conn, {agent: profile})
+        offers = [Offer(agent, profile, count, 0.0)]
+        claimed = await claims.claim(self.pool, offers, token_hash=token, region_patience=timedelta(seconds=30))
+        assert len(claimed.handed_out) == count
+        return list(claimed.handed_out)
+
+    async def held(self, agent: AgentId, *, acknowledged: bool = True) -> HandedOut:
+        """A job that was submitted and handed to the agent."""
+        await self.submit(await self.tenant())
+        (handed_out,) = await self.hand_out(agent)
+        if acknowledged:
+            held = attempts.Held(handed_out.job, agent, handed_out.attempt, token(handed_out.job, handed_out.attempt))
+            async with transaction(self.pool) as conn:
+                (report,) = await attempts.ack(conn, [held])
+            assert isinstance(report, attempts.Report), report
+        return handed_out
+
+    async def cancel(self, handed_out: HandedOut) -> None:
+        async with acquire(self.pool) as conn:
+            await jobs.cancel(conn, handed_out.tenant, handed_out.job)
+
+    async def job(self, job: JobId) -> Any:
+        row = await self.pool.fetchrow("SELECT *, attempt_log::text AS log FROM commands WHERE id = $1", job)
+        assert row is not None
+        return row
