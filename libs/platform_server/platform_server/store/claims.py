@@ -72,14 +72,15 @@ async def claim(pool: Pool, offers: Sequence[Offer], *, token_hash: TokenHash, r
         async with transaction(pool) as conn:
             await conn.execute(SQL["lock"])
             now: datetime = await conn.fetchval(SQL["now"])
-            return await _claim(conn, offers, token_hash=token_hash, patience=region_patience, now=now)
+            return await claim_at(conn, offers, token_hash=token_hash, patience=region_patience, now=now)
 
     return await retry_deadlock(once)
 
 
-async def _claim(
+async def claim_at(
     conn: Conn, offers: Sequence[Offer], *, token_hash: TokenHash, patience: timedelta, now: datetime
 ) -> Claimed:
+    """The claim as of ``now``, in a transaction of the caller's that holds the lock."""
     books = await _Books.open(conn)
     snapshot, attempts = await _snapshot(conn, books, offers, patience=patience, now=now)
     decision = scheduling.hand_out(snapshot)
@@ -108,6 +109,11 @@ class _Books:
     def corrected_tenants(self) -> list[TenantId]:
         return [row["tenant_id"] for row in self._corrections]
 
+    @property
+    def corrected_profiles(self) -> list[int]:
+        """Where the ended attempts ran, though nobody of that profile may be there any more."""
+        return [row["profile_id"] for row in self._corrections if row["profile_id"] is not None]
+
     def fold(self, tenants: Sequence[Any], virtual_times: Mapping[int, float]) -> None:
         """Correct the turns of tenants whose attempts ended, by their true lengths."""
         weights = {row["id"]: row["weight"] for row in tenants}
@@ -134,7 +140,7 @@ class _Books:
 
     async def close(self, conn: Conn, snapshot: Snapshot, decision: Decision, assigned: set[JobId]) -> None:
         """Write what changed. A job that was cancelled under the claim's hands is not charged."""
-        turns = dict(decision.turns)
+        turns = {**self.turns, **decision.turns}
         for h in decision.handed_out:
             if h.job not in assigned:
                 turns[h.tenant] -= scheduling.charge(cost=h.cost, weight=snapshot.tenants[h.tenant].weight)
@@ -170,10 +176,12 @@ async def _snapshot(
     held: dict[TenantId, dict[int, int]] = defaultdict(dict)
     for row in await conn.fetch(SQL["held"]):
         held[row["tenant_id"]][row["profile_id"]] = row["jobs"]
-    profiles = await conn.fetch(SQL["profiles"], list({*slots, *(o.profile for o in offers), *_keys(held)}))
+    seen = {*slots, *(o.profile for o in offers), *_keys(held), *books.corrected_profiles}
+    profiles = await conn.fetch(SQL["profiles"], list(seen))
     virtual_times = {row["id"]: row["v"] for row in profiles}
-    tenants = await conn.fetch(SQL["tenants"], books.corrected_tenants)
-    books.fold(tenants, virtual_times)
+    known = await conn.fetch(SQL["tenants"], books.corrected_tenants)
+    books.fold(known, virtual_times)
+    tenants = [row for row in known if row["active"]]
     batch = sum(min(o.wanted, o.max_concurrent - o.running) for o in standing)
     queued = await conn.fetch(SQL["queued"], [row["id"] for row in tenants], max(batch, 0) + 1)
     requirements = await conn.fetch(SQL["requirements"], list({row["requirement_id"] for row in queued}))

@@ -14,24 +14,23 @@ SELECT clock_timestamp();
 -- name: fold_corrections
 DELETE FROM turn_corrections RETURNING id, tenant_id, profile_id, charged, held_seconds;
 
--- Tenants that wait, that contended at the last claim, or whose turn is to be corrected.
+-- Tenants that wait or hold, that contended at the last claim, or whose turn is to be corrected. A suspended one is here to
+-- be corrected, and so that it contends no more: what it could not have is no credit.
 -- name: tenants
 SELECT
     tenants.id,
     plans.max_concurrent_jobs AS weight,
     coalesce(tenant_turns.turn, 0) AS turn,
     coalesce(tenant_turns.contending, false) AS contending,
-    tenant_turns.mean_seconds
+    tenant_turns.mean_seconds,
+    tenants.status = 'active' AS active
 FROM tenants
 JOIN plans ON plans.name = tenants.plan
 LEFT JOIN tenant_turns ON tenant_turns.tenant_id = tenants.id
-WHERE tenants.status = 'active'
-    AND (
-        tenant_turns.contending
-        OR tenants.id = ANY ($1::uuid[])
-        OR EXISTS (SELECT FROM commands WHERE commands.tenant_id = tenants.id AND commands.status = 'queued')
-        OR EXISTS (SELECT FROM commands WHERE commands.tenant_id = tenants.id AND commands.status IN ('assigned', 'running'))
-    );
+WHERE tenant_turns.contending
+    OR tenants.id = ANY ($1::uuid[])
+    OR EXISTS (SELECT FROM commands WHERE commands.tenant_id = tenants.id AND commands.status = 'queued')
+    OR EXISTS (SELECT FROM commands WHERE commands.tenant_id = tenants.id AND commands.status IN ('assigned', 'running'));
 
 -- The first jobs of every lane of the tenants that wait: no more of a lane than the batch could take.
 -- name: queued
