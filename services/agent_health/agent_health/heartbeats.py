@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from agent_health.announcements import Announcer
 from agent_health.omissions import Omissions
 from platform_core.domain.attempts import AttemptOutcome
 from platform_core.domain.ids import AgentId, JobId
 from platform_core.domain.jobs import JobStatus
+from platform_core.wire.events import AgentEventKind, JobEventKind
 from platform_core.wire.protocol import Heartbeat
+from platform_server.assembly.announcer import Announcer
 from platform_server.kit import logs, metrics
 from platform_server.kit.batching import Batch
 from platform_server.store import attempts, presence, sweeps
@@ -89,7 +90,9 @@ class Heartbeats:
         for a in settled.ended:
             metrics.ATTEMPTS.labels(AttemptOutcome.LOST).inc()
             log.info("attempt_lost", job=a.job, tenant=a.tenant, agent=agent, attempt=a.attempt, reason=lost[0].reason)
-        await self._announcer.settled(settled)
+        # The agent need not be told: it is the one who does not run these jobs.
+        await self._announcer.requeued(settled.requeued)
+        await self._announcer.attempted(JobEventKind.FAILED, settled.failed)
 
     async def _ended(self, agent: AgentId, jobs: Sequence[JobId]) -> dict[JobId, JobStatus | None]:
         """What became of jobs that the agent says it runs and does not hold; None: it has lost them."""
@@ -101,7 +104,7 @@ class Heartbeats:
 
     async def _note(self, beats: Sequence[Beat]) -> Sequence[_Noted]:
         back, at, held = await retry_deadlock(lambda: self._write(beats))
-        await self._announcer.online(back)
+        await self._announcer.agents(AgentEventKind.ONLINE, back)
         return [_Noted(at, [job for job in held if job.agent == beat.agent]) for beat in beats]
 
     async def _write(self, beats: Sequence[Beat]) -> tuple[set[AgentId], datetime, list[HeldJob]]:

@@ -15,7 +15,7 @@ def loops_of(
     checker: HealthChecker, statistics: Statistics, reachability: Reachability, settings: Settings
 ) -> Sequence[Loop]:
     return [
-        Loop("lease", checker.renew, timedelta(seconds=settings.lease_seconds / 3)),
+        Loop("lease", checker.acting.renew, checker.acting.renewed_every),
         Loop("health-check", while_acting(checker.check), timedelta(seconds=settings.check_interval_seconds)),
         Loop("returns", while_acting(checker.welcome), timedelta(seconds=settings.return_interval_seconds)),
         Loop("statistics", statistics.log, timedelta(seconds=settings.statistics_interval_seconds)),

@@ -41,7 +41,8 @@ class Omissions:
             self._latest[agent] = _LeftOut(once, now + self._remembered)
         return twice
 
-    def forget_old(self) -> None:
-        """The memory follows the agents that are there."""
+    async def forget_old(self) -> int:
+        """A step: the memory follows the agents that are there."""
         now = time.monotonic()
         self._latest = {agent: left_out for agent, left_out in self._latest.items() if left_out.until >= now}
+        return 0

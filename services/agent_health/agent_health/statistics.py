@@ -8,10 +8,10 @@ from prometheus_client import Gauge
 from agent_health import brake
 from platform_core.domain.agents import AgentStatus
 from platform_core.domain.jobs import JobStatus
+from platform_server.assembly.workers import Acting
 from platform_server.kit import logs, metrics
 from platform_server.store import presence, statistics
 from platform_server.store.connection import Pool, acquire
-from platform_server.store.leases import Lease
 
 log = logs.logger(__name__)
 
@@ -21,13 +21,13 @@ _KINDS: Final = {True: "platform", False: "tenant"}
 
 
 class Statistics:
-    def __init__(self, pool: Pool, lease: Lease) -> None:
+    def __init__(self, pool: Pool, acting: Acting) -> None:
         self._pool = pool
-        self._lease = lease
+        self._acting = acting
 
     async def log(self) -> int:
         """A step: the aggregate statistics as one line."""
-        if not self._lease.held:
+        if not self._acting.held:
             return 0
         async with acquire(self._pool) as conn:
             fleet = [group for group in await statistics.agents(conn) if group.platform]
@@ -50,7 +50,7 @@ class Statistics:
 
     async def tell(self) -> int:
         """A step: the gauges. Every status is always there, so that an alert on none online can fire."""
-        if not self._lease.held:
+        if not self._acting.held:
             metrics.AGENT_STATUS.clear()
             AGENTS.clear()
             metrics.BANNED_IPS.set(0)

@@ -1,6 +1,6 @@
 """A poll from its request to its jobs, and the signs of life that held polls are."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from dispatcher.broker import Broker, Poll
 from platform_core.domain.ids import AgentId
@@ -13,11 +13,15 @@ from platform_server.store.polls import Registered
 
 
 class Polls:
-    """Makes offers out of requests; keeps profiles' numbers in memory, for they never change."""
+    """Makes offers out of requests; keeps profiles' numbers in memory, for they never change.
 
-    def __init__(self, pool: Pool, broker: Broker) -> None:
+    ``announce`` tells which profiles' polls wait here.
+    """
+
+    def __init__(self, pool: Pool, broker: Broker, *, announce: Callable[[Sequence[Profile]], Awaitable[None]]) -> None:
         self._pool = pool
         self._broker = broker
+        self._announce = announce
         self._numbers: dict[Profile, int] = {}
         self._notes: Batch[tuple[AgentId, int], None] = Batch(self._note)
 
@@ -38,6 +42,11 @@ class Polls:
         if held:
             async with transaction(self._pool) as conn:
                 await polls.note(conn, held)
+        return 0
+
+    async def tell_waiting(self) -> int:
+        """A step: tell job intake which profiles wait here, so that it knows when an assignment is near."""
+        await self._announce(list({poll.number: poll.profile for poll in self._broker.held}.values()))
         return 0
 
     async def sweep(self) -> int:

@@ -1,71 +1,22 @@
 """What agents report about their jobs, in group commits, and what follows a commit: events, wake-ups, counts."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
-
-from msgspec import Struct
 
 from dispatcher.broker import Broker
 from platform_core.domain.attempts import AttemptOutcome
 from platform_core.domain.errors import JobCancelled
 from platform_core.domain.jobs import JobStatus
-from platform_core.wire.events import JobEvent, JobEventKind, JobQueued
+from platform_core.wire.events import JobEventKind
+from platform_server.assembly.announcer import Announcer
 from platform_server.kit import metrics
 from platform_server.kit.batching import Batch, Flush
-from platform_server.signals.streams import Stream
-from platform_server.signals.wakeups import Channel
 from platform_server.store import attempts
-from platform_server.store.attempts import Ended, Held, Outcome, ProgressNote, Report, Requeued
+from platform_server.store.attempts import Ended, Held, Outcome, ProgressNote, Report
 from platform_server.store.claims import HandedOut
 from platform_server.store.connection import Conn, Pool, retry_deadlock, transaction
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True)
-class Announcer:
-    """``publish`` and ``append`` of signals, bound to the connection; neither raises."""
-
-    publish: Callable[[Channel, Sequence[Struct]], Awaitable[bool]]
-    append: Callable[[Stream, Sequence[Struct]], Awaitable[bool]]
-
-    async def requeued(self, jobs: Sequence[Requeued]) -> None:
-        wakeups = [
-            JobQueued(
-                capabilities=tuple(sorted(job.requirement.capabilities)),
-                tool=job.requirement.tool,
-                preferred_region=job.requirement.preferred_region,
-            )
-            for job in jobs
-        ]
-        await self.publish(Channel.JOB_QUEUE, wakeups)
-        await self.append(
-            Stream.JOBS,
-            [
-                JobEvent(
-                    kind=JobEventKind.REQUEUED,
-                    job_id=job.job,
-                    tenant_id=job.tenant,
-                    agent_id=job.agent,
-                    attempt=job.attempt,
-                )
-                for job in jobs
-            ],
-        )
-
-    async def reported(self, kind: JobEventKind, held: Held, report: Report) -> None:
-        event = JobEvent(
-            kind=kind, job_id=held.job, tenant_id=report.tenant, agent_id=held.agent, attempt=report.attempt
-        )
-        await self.append(Stream.JOBS, [event])
-
-    async def assigned(self, jobs: Sequence[HandedOut]) -> None:
-        events = [
-            JobEvent(kind=JobEventKind.ASSIGNED, job_id=h.job, tenant_id=h.tenant, agent_id=h.agent, attempt=h.attempt)
-            for h in jobs
-        ]
-        await self.append(Stream.JOBS, events)
 
 
 class Reports:
@@ -81,7 +32,7 @@ class Reports:
 
     async def ack(self, held: Held) -> Report:
         report = await self._acks.add(held)
-        await self._announcer.reported(JobEventKind.STARTED, held, report)
+        await self._tell(JobEventKind.STARTED, held, report)
         return report
 
     async def progress(self, note: ProgressNote) -> Report:
@@ -97,7 +48,7 @@ class Reports:
         metrics.ATTEMPTS.labels(report.status).inc()
         self._broker.slots_freed(1)
         kind = JobEventKind.COMPLETED if report.status is JobStatus.COMPLETED else JobEventKind.FAILED
-        await self._announcer.reported(kind, outcome.held, report)
+        await self._tell(kind, outcome.held, report)
         return report
 
     async def release(self, held: Held) -> Report:
@@ -123,6 +74,9 @@ class Reports:
         for _ in requeued:
             metrics.ATTEMPTS.labels(AttemptOutcome.PUT_BACK).inc()
         await self._announcer.requeued(requeued)
+
+    async def _tell(self, kind: JobEventKind, held: Held, report: Report) -> None:
+        await self._announcer.happened(kind, held.job, report.tenant, agent=held.agent, attempt=held.attempt)
 
     async def _confirm(self, held: Held) -> None:
         async with transaction(self._pool) as conn:

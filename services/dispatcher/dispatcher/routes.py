@@ -13,12 +13,14 @@ from starlette.routing import Route
 from dispatcher.broker import Broker
 from dispatcher.events import Control
 from dispatcher.polls import Polls
-from dispatcher.reports import Announcer, Reports
+from dispatcher.reports import Reports
 from platform_core.domain import tokens
 from platform_core.domain.errors import TokenInvalid
 from platform_core.domain.ids import AgentId, JobId
 from platform_core.domain.jobs import MAX_RESULT_BYTES, JobStatus, JobType
 from platform_core.wire import protocol
+from platform_core.wire.events import JobEventKind
+from platform_server.assembly.announcer import Announcer
 from platform_server.kit import metrics
 from platform_server.kit.agent_auth import AgentKeys
 from platform_server.kit.bodies import answer, read
@@ -53,7 +55,7 @@ async def poll(request: Request) -> Response:
             await request.state["reports"].put_back(await waiting)
         return Response(status_code=499)
     jobs = waiting.result()
-    await request.state["announcer"].assigned(jobs)
+    await request.state["announcer"].attempted(JobEventKind.ASSIGNED, jobs)
     headers = {"Connection": "close"} if request.state["draining"].is_set() else None
     return answer(_poll_answer(jobs, request.state["token_keys"]), headers=headers)
 

@@ -11,18 +11,17 @@ from starlette.routing import Route
 
 from job_intake import documents, validation, views
 from job_intake.counts import counted
-from job_intake.submissions import Signals, Submissions
+from job_intake.submissions import Submissions
 from platform_core.domain.errors import FieldError, Invalid, JobOver, NotFound
 from platform_core.domain.ids import JobId, TenantId
 from platform_core.domain.jobs import MAX_PAYLOAD_BYTES, JobStatus
 from platform_core.wire import jobs as wire
-from platform_core.wire.events import AgentControl, ControlKind, JobEvent, JobEventKind
+from platform_core.wire.events import ControlKind, JobEventKind
 from platform_core.wire.queries import JobQuery
+from platform_server.assembly.announcer import Announcer
 from platform_server.kit import auth, metrics, pages, security
 from platform_server.kit.bodies import answer, decode, read_bytes
 from platform_server.signals.rate import SubmitRate
-from platform_server.signals.streams import Stream
-from platform_server.signals.wakeups import Channel
 from platform_server.store import jobs, tenants
 from platform_server.store.connection import Pool, acquire, transaction
 
@@ -38,7 +37,7 @@ class State(TypedDict):
     pool: Pool
     jwt: auth.JwtRules
     submissions: Submissions
-    signals: Signals
+    announcer: Announcer
     rate: SubmitRate
 
 
@@ -101,14 +100,10 @@ async def cancel(request: Request) -> Response:
     job = (await _find(request, tenant)).id
     async with transaction(request.state["pool"]) as conn:
         cancelled = await jobs.cancel(conn, tenant, job)
-    signals = request.state["signals"]
+    announcer = request.state["announcer"]
     if cancelled.agent is not None:
-        stop = AgentControl(kind=ControlKind.CANCEL, agent_id=cancelled.agent, job_id=job)
-        await signals.publish(Channel.AGENT_CONTROL, [stop])
-    event = JobEvent(
-        kind=JobEventKind.CANCELLED, job_id=job, tenant_id=tenant, agent_id=cancelled.agent, attempt=cancelled.attempt
-    )
-    await signals.append(Stream.JOBS, [event])
+        await announcer.stop(ControlKind.CANCEL, [(cancelled.agent, job)])
+    await announcer.happened(JobEventKind.CANCELLED, job, tenant, agent=cancelled.agent, attempt=cancelled.attempt)
     return answer(wire.JobAnswer(job=views.job(await _find(request, tenant))))
 
 

@@ -3,23 +3,19 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 import msgspec
-from msgspec import Struct
 
 from job_intake import validation, views
 from platform_core.domain import tokens
 from platform_core.domain.ids import JobId, TenantId
 from platform_core.domain.jobs import JobStatus
 from platform_core.domain.scheduling import Requirement
-from platform_core.wire.events import JobEvent, JobEventKind, JobQueued
 from platform_core.wire.jobs import Queue, SubmitJob, Submitted
+from platform_server.assembly.announcer import Announcer
 from platform_server.kit import clock
 from platform_server.kit.batching import Batch
-from platform_server.signals.streams import Stream
-from platform_server.signals.wakeups import Channel
 from platform_server.store import jobs
 from platform_server.store.connection import Pool, acquire, retry_deadlock, transaction
 from platform_server.store.jobs import Accepted, NewJob
@@ -28,21 +24,24 @@ from platform_server.store.jobs import Accepted, NewJob
 _LOOK = timedelta(milliseconds=4)
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """Redis, bound to its connection; nothing of it raises."""
-
-    publish: Callable[[Channel, Sequence[Struct]], Awaitable[bool]]
-    append: Callable[[Stream, Sequence[Struct]], Awaitable[bool]]
-    somebody_fits: Callable[[Requirement], Awaitable[bool]]
-
-
 class Submissions:
-    """The first of ``keys`` signs job tokens. ``assign_wait``: how long an answer may wait for an assignment."""
+    """The first of ``keys`` signs job tokens. ``assign_wait``: how long an answer may wait for an assignment.
 
-    def __init__(self, pool: Pool, signals: Signals, keys: Mapping[str, bytes], *, assign_wait: timedelta) -> None:
+    ``somebody_fits``: is a poll known to wait that could run such a job?
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        announcer: Announcer,
+        keys: Mapping[str, bytes],
+        *,
+        somebody_fits: Callable[[Requirement], Awaitable[bool]],
+        assign_wait: timedelta,
+    ) -> None:
         self._pool = pool
-        self._signals = signals
+        self._announcer = announcer
+        self._somebody_fits = somebody_fits
         self._keys = keys
         self._assign_wait = assign_wait
         self._batch: Batch[NewJob, Accepted] = Batch(self._flush)
@@ -61,8 +60,8 @@ class Submissions:
         accepted = await self._batch.add(job)
         assigned = False
         if not accepted.replayed:
-            fitting = self._assign_wait and await self._signals.somebody_fits(job.requirement)
-            await self._announce(job)
+            fitting = self._assign_wait and await self._somebody_fits(job.requirement)
+            await self._announcer.queued(job.id, job.tenant, job.requirement)
             assigned = bool(fitting) and await self._assigned_in_time(job.id)
         return await self._answer(tenant, accepted, assigned=assigned)
 
@@ -91,16 +90,6 @@ class Submissions:
                 return await jobs.submit(conn, items)
 
         return await retry_deadlock(once)
-
-    async def _announce(self, job: NewJob) -> None:
-        queued = JobQueued(
-            capabilities=tuple(sorted(job.requirement.capabilities)),
-            tool=job.requirement.tool,
-            preferred_region=job.requirement.preferred_region,
-        )
-        await self._signals.publish(Channel.JOB_QUEUE, [queued])
-        event = JobEvent(kind=JobEventKind.QUEUED, job_id=job.id, tenant_id=job.tenant)
-        await self._signals.append(Stream.JOBS, [event])
 
     async def _assigned_in_time(self, job: JobId) -> bool:
         deadline = asyncio.get_running_loop().time() + self._assign_wait.total_seconds()

@@ -8,10 +8,10 @@ from prometheus_client import Gauge
 
 from platform_core.domain.ids import TenantId
 from platform_core.domain.jobs import HELD, JobStatus
+from platform_server.assembly.workers import Acting
 from platform_server.kit import metrics
 from platform_server.store import statistics
 from platform_server.store.connection import Pool, acquire
-from platform_server.store.leases import Lease
 
 # The one label that could be anything: bounded to the busiest tenants, and one series for all others.
 TENANT_JOBS = Gauge("tenant_jobs", "Open jobs of the 100 busiest tenants, and of all others.", ["tenant", "state"])
@@ -25,13 +25,13 @@ Jobs = Mapping[tuple[TenantId, JobStatus], int]
 
 
 class Gauges:
-    def __init__(self, pool: Pool, lease: Lease) -> None:
+    def __init__(self, pool: Pool, acting: Acting) -> None:
         self._pool = pool
-        self._lease = lease
+        self._acting = acting
 
     async def tell(self) -> int:
         """A step. A replica that does not act tells nothing, so that sums over replicas are right."""
-        if not self._lease.held:
+        if not self._acting.held:
             metrics.JOBS.clear()
             metrics.OLDEST_WAIT.set(0)
             TENANT_JOBS.clear()

@@ -18,7 +18,7 @@ def loops_of(worker: QueueWorker, gauges: Gauges, events: Reader[AgentEvent], se
         return Loop(name, while_acting(step), timedelta(seconds=seconds))
 
     return [
-        Loop("lease", worker.renew, timedelta(seconds=settings.lease_seconds / 3)),
+        Loop("lease", worker.acting.renew, worker.acting.renewed_every),
         Loop("gauges", gauges.tell, timedelta(seconds=settings.gauges_interval_seconds)),
         acting("recovery", worker.recover, settings.recovery_interval_seconds),
         acting("expiry", worker.expire, settings.expiry_interval_seconds),

@@ -3,14 +3,13 @@
 from datetime import timedelta
 from typing import Final
 
-from platform_core.wire.events import AgentEvent, AgentEventKind
+from platform_core.wire.events import AgentEvent, AgentEventKind, ControlKind, JobEventKind
+from platform_server.assembly.announcer import Announcer
+from platform_server.assembly.workers import Acting
 from platform_server.kit import logs, metrics
 from platform_server.signals.streams import Reader
 from platform_server.store import sweeps
-from platform_server.store.connection import Pool
-from platform_server.store.leases import Lease
 from platform_server.store.sweeps import FRONT, Deadlines
-from queue_maintenance.announcements import Announcer
 from queue_maintenance.settings import Settings
 
 log = logs.logger(__name__)
@@ -24,24 +23,11 @@ _GONE: Final = frozenset({AgentEventKind.OFFLINE, AgentEventKind.DISABLED, Agent
 class QueueWorker:
     """Its steps write under the lease, and raise NotActing when another replica has it."""
 
-    def __init__(self, pool: Pool, lease: Lease, announcer: Announcer, settings: Settings) -> None:
-        self._pool = pool
-        self._lease = lease
+    def __init__(self, acting: Acting, announcer: Announcer, settings: Settings) -> None:
+        self.acting = acting
         self._announcer = announcer
         self._settings = settings
         self._place = FRONT
-
-    async def renew(self) -> int:
-        """Take the lease or keep it."""
-        before = self._lease.held
-        try:
-            await self._lease.renew(self._pool)
-        finally:
-            if self._lease.held is not before:
-                log.info("lease_taken" if self._lease.held else "lease_lost", worker=self._lease.name)
-            if before and not self._lease.held:
-                metrics.LEASES_EXPIRED.labels(self._lease.name).inc()
-        return 0
 
     async def recover(self) -> int:
         """Stuck jobs go back to the queue, or fail when their retries are spent."""
@@ -49,7 +35,7 @@ class QueueWorker:
             ack=timedelta(seconds=self._settings.ack_deadline_seconds),
             silence=timedelta(seconds=self._settings.silence_seconds),
         )
-        async with self._lease.acting(self._pool) as conn:
+        async with self.acting.transaction() as conn:
             lost = await sweeps.lock_lost(conn, deadlines, limit=_BATCH)
             settled = await sweeps.settle(conn, lost, max_retries=self._settings.max_retries)
         reasons = {attempt.job: attempt for attempt in lost}
@@ -57,12 +43,14 @@ class QueueWorker:
             outcome, reason = reasons[a.job].outcome, reasons[a.job].reason
             metrics.ATTEMPTS.labels(outcome).inc()
             log.info("attempt_lost", job=a.job, tenant=a.tenant, agent=a.agent, attempt=a.attempt, reason=reason)
-        await self._announcer.settled(settled)
+        await self._announcer.stop(ControlKind.LOST, ((a.agent, a.job) for a in settled.ended))
+        await self._announcer.requeued(settled.requeued)
+        await self._announcer.attempted(JobEventKind.FAILED, settled.failed)
         return len(settled.ended)
 
     async def follow(self, events: Reader[AgentEvent]) -> int:
         """Recover at once when an agent is said to be gone. A hint: what the database says of the agent decides."""
-        if not self._lease.held:
+        if not self.acting.held:
             return 0
         told = await events.read()
         if any(event.kind in _GONE for _, event in told):
@@ -74,22 +62,22 @@ class QueueWorker:
     async def free_unconfirmed(self) -> int:
         """An agent that does not confirm a cancel in time has its slot back all the same."""
         after = timedelta(seconds=self._settings.cancel_confirmation_seconds)
-        async with self._lease.acting(self._pool) as conn:
+        async with self.acting.transaction() as conn:
             return await sweeps.free_unconfirmed(conn, after=after, limit=_BATCH)
 
     async def expire(self) -> int:
         """Jobs that waited too long end."""
         after = timedelta(seconds=self._settings.queue_max_age_seconds)
-        async with self._lease.acting(self._pool) as conn:
+        async with self.acting.transaction() as conn:
             expired = await sweeps.expire(conn, after=after, limit=_BATCH)
         for job in expired:
             log.info("job_expired", job=job.job, tenant=job.tenant)
-        await self._announcer.expired(expired)
+            await self._announcer.happened(JobEventKind.EXPIRED, job.job, job.tenant, attempt=job.attempt)
         return len(expired)
 
     async def refresh_priorities(self) -> int:
         """The stored priorities follow the published formula: one walk through the queue an interval."""
-        async with self._lease.acting(self._pool) as conn:
+        async with self.acting.transaction() as conn:
             _, place = await sweeps.refresh_priorities(conn, self._place, limit=_STRETCH)
         self._place = place or FRONT
         return 0 if place is None else _STRETCH
@@ -98,7 +86,7 @@ class QueueWorker:
         """What is older than its retention goes."""
         jobs = timedelta(days=self._settings.job_retention_days)
         keys = timedelta(seconds=self._settings.idempotency_seconds)
-        async with self._lease.acting(self._pool) as conn:
+        async with self.acting.transaction() as conn:
             deleted = await sweeps.delete_finished(conn, after=jobs, limit=_BATCH)
             deleted += await sweeps.delete_idempotency_keys(conn, after=keys, limit=_BATCH)
             return deleted + await sweeps.delete_ended(conn)

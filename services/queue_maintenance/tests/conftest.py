@@ -2,18 +2,17 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from functools import partial
 
 import pytest
 from redis.asyncio import Redis
 
 from platform_core.wire.events import AgentEvent, JobEvent
-from platform_server.signals import streams, wakeups
+from platform_server.assembly.announcer import Announcer
+from platform_server.assembly.workers import Acting
 from platform_server.signals.connection import connect
 from platform_server.signals.streams import Reader, Stream
 from platform_server.store.connection import Pool
 from platform_server.store.leases import Lease
-from queue_maintenance.announcements import Announcer
 from queue_maintenance.settings import Settings
 from queue_maintenance.worker import QueueWorker
 from world import JOB_TOKEN_KEYS, JWT_SECRET
@@ -36,8 +35,7 @@ def new_worker(pool: Pool, client: Redis, settings: Settings) -> Callable[[str],
 
     def make(holder: str) -> QueueWorker:
         lease = Lease("queue-maintenance", holder, timedelta(seconds=15))
-        announcer = Announcer(partial(wakeups.publish, client), partial(streams.append, client))
-        return QueueWorker(pool, lease, announcer, settings)
+        return QueueWorker(Acting(pool, lease), Announcer(client), settings)
 
     return make
 
@@ -46,7 +44,7 @@ def new_worker(pool: Pool, client: Redis, settings: Settings) -> Callable[[str],
 async def worker(new_worker: Callable[[str], QueueWorker]) -> QueueWorker:
     """The acting replica."""
     made = new_worker("first")
-    await made.renew()
+    await made.acting.renew()
     return made
 
 

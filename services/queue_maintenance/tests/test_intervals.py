@@ -11,7 +11,7 @@ from platform_core.wire.events import AgentEvent
 from platform_server.kit.serve import Runtime
 from platform_server.signals.streams import Reader
 from platform_server.store.connection import Pool
-from platform_server.store.leases import Lease, NotActing
+from platform_server.store.leases import NotActing
 from queue_maintenance.app import create_app
 from queue_maintenance.gauges import Gauges
 from queue_maintenance.loops import loops_of
@@ -23,8 +23,7 @@ NewWorker = Callable[[str], QueueWorker]
 
 @pytest.fixture
 def every(worker: QueueWorker, events: Reader[AgentEvent], pool: Pool, settings: Settings) -> dict[str, timedelta]:
-    gauges = Gauges(pool, Lease("queue-maintenance", "first", timedelta(seconds=15)))
-    return {loop.name: loop.every for loop in loops_of(worker, gauges, events, settings)}
+    return {loop.name: loop.every for loop in loops_of(worker, Gauges(pool, worker.acting), events, settings)}
 
 
 def test_recovery_runs_every_minute(every: dict[str, timedelta]) -> None:
@@ -73,8 +72,8 @@ def test_a_limit_has_its_published_default(settings: Settings, name: str, defaul
 
 async def test_of_two_replicas_one_acts(world: Any, new_worker: NewWorker) -> None:
     first, second = new_worker("first"), new_worker("second")
-    await first.renew()
-    await second.renew()
+    await first.acting.renew()
+    await second.acting.renew()
     held = await world.held(await world.agent(), acknowledged=False)
     await world.execute("UPDATE commands SET assigned_at = clock_timestamp() - interval '61 s'")
     for step in (second.recover, second.expire, second.refresh_priorities, second.retain, second.free_unconfirmed):
@@ -86,7 +85,7 @@ async def test_of_two_replicas_one_acts(world: Any, new_worker: NewWorker) -> No
 
 async def test_a_leader_that_was_paused_past_its_lease_changes_nothing(world: Any, new_worker: NewWorker) -> None:
     paused, other = new_worker("paused"), new_worker("other")
-    await paused.renew()
+    await paused.acting.renew()
     held = await world.held(await world.agent(), acknowledged=False)
     await world.execute("UPDATE commands SET assigned_at = clock_timestamp() - interval '61 s'")
     await world.execute("UPDATE worker_leases SET expires_at = clock_timestamp()")
@@ -94,7 +93,7 @@ async def test_a_leader_that_was_paused_past_its_lease_changes_nothing(world: An
         with pytest.raises(NotActing):
             await paused.recover()
         assert (await world.job(held.job))["status"] == "assigned"
-        await other.renew()
+        await other.acting.renew()
     assert await other.recover() == 1
 
 

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from platform_core.domain.ids import TenantId
 from platform_core.domain.jobs import JobStatus, Priority
 from platform_core.domain.priority import queue_priority
+from platform_server.assembly.workers import Acting
 from platform_server.store import sweeps
 from platform_server.store.connection import Conn, Pool, acquire
 from platform_server.store.leases import Lease
@@ -141,14 +142,14 @@ async def test_the_acting_replica_tells_the_depth_of_the_queue_and_no_other_does
     tenant = await world.tenant()
     await world.submit(tenant, count=2)
     await world.execute("UPDATE commands SET queued_at = queued_at - interval '90 s' WHERE status = 'queued'")
-    lease = Lease("queue-maintenance", "first", timedelta(seconds=15))
-    await lease.renew(pool)
-    await Gauges(pool, lease).tell()
+    first, second = (Acting(pool, Lease("queue-maintenance", name, timedelta(seconds=15))) for name in ("1", "2"))
+    await first.renew()
+    await Gauges(pool, first).tell()
     assert [gauge("platform_jobs", state=s) for s in ("queued", "assigned", "running")] == [2, 0, 1]
     assert 90 <= (gauge("platform_jobs_oldest_wait_seconds") or 0) < 100
     assert gauge("tenant_jobs", tenant=str(tenant), state="queued") == 2
 
-    await Gauges(pool, Lease("queue-maintenance", "second", timedelta(seconds=15))).tell()
+    await Gauges(pool, second).tell()
     assert gauge("platform_jobs", state="queued") is None
     assert gauge("tenant_jobs", tenant=str(tenant), state="queued") is None
 

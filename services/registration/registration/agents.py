@@ -10,11 +10,11 @@ from platform_core.domain.errors import NameTaken
 from platform_core.domain.ids import AgentId
 from platform_core.wire.agents import CreateAgent, Register
 from platform_core.wire.events import AgentEventKind, ControlKind
+from platform_server.assembly.announcer import Announcer
 from platform_server.store import agents, attempts
 from platform_server.store.agents import Agent
 from platform_server.store.connection import Pool
 from registration.administrators import Administrator, acting
-from registration.announcements import Announcer
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ async def create(pool: Pool, tell: Announcer, by: Administrator, asked: CreateAg
         if not await agents.insert_if_name_free(conn, new_id, described(asked), key):
             raise NameTaken
         made = await agents.find(conn, new_id)
-    await tell.event(new_id, AgentEventKind.REGISTERED)
+    await tell.agents(AgentEventKind.REGISTERED, [new_id])
     return Keyed(made, api_key)
 
 
@@ -64,8 +64,8 @@ async def disable(pool: Pool, tell: Announcer, by: Administrator, agent: AgentId
             conn, agent, outcome=AttemptOutcome.AGENT_DISABLED, reason="the agent was disabled"
         )
         disabled = await agents.find(conn, agent)
-    await tell.control(agent, ControlKind.DISABLE)
-    await tell.event(agent, AgentEventKind.DISABLED)
+    await tell.control(ControlKind.DISABLE, agent)
+    await tell.agents(AgentEventKind.DISABLED, [agent])
     await tell.requeued(requeued)
     return disabled
 
@@ -75,8 +75,8 @@ async def enable(pool: Pool, tell: Announcer, by: Administrator, agent: AgentId)
     async with acting(pool, by, "agent.enable", agent) as (conn, _):
         await agents.enable(conn, agent)
         enabled = await agents.find(conn, agent)
-    await tell.control(agent, ControlKind.ENABLE)
-    await tell.event(agent, AgentEventKind.ENABLED)
+    await tell.control(ControlKind.ENABLE, agent)
+    await tell.agents(AgentEventKind.ENABLED, [agent])
     return enabled
 
 
@@ -85,8 +85,8 @@ async def drain(pool: Pool, tell: Announcer, by: Administrator, agent: AgentId) 
     async with acting(pool, by, "agent.drain", agent) as (conn, _):
         await agents.drain(conn, agent)
         draining = await agents.find(conn, agent)
-    await tell.control(agent, ControlKind.DRAIN)
-    await tell.event(agent, AgentEventKind.DRAINING)
+    await tell.control(ControlKind.DRAIN, agent)
+    await tell.agents(AgentEventKind.DRAINING, [agent])
     return draining
 
 
@@ -96,7 +96,7 @@ async def rotate_key(pool: Pool, tell: Announcer, by: Administrator, agent: Agen
     async with acting(pool, by, "agent.rotate_key", agent) as (conn, _):
         await agents.rotate_key(conn, agent, key, grace=grace)
         keyed = Keyed(await agents.find(conn, agent), api_key)
-    await tell.control(agent, ControlKind.ROTATE_KEY)
+    await tell.control(ControlKind.ROTATE_KEY, agent)
     return keyed
 
 
@@ -107,6 +107,6 @@ async def delete(pool: Pool, tell: Announcer, by: Administrator, agent: AgentId)
         requeued = await attempts.requeue_of_agent(
             conn, agent, outcome=AttemptOutcome.AGENT_DELETED, reason="the agent was deleted"
         )
-    await tell.control(agent, ControlKind.DELETE)
-    await tell.event(agent, AgentEventKind.DELETED)
+    await tell.control(ControlKind.DELETE, agent)
+    await tell.agents(AgentEventKind.DELETED, [agent])
     await tell.requeued(requeued)

@@ -1,28 +1,9 @@
-"""Bans: written to Postgres when the limiter sets them, put back into Redis when it lost them, lifted in both."""
-
-from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import timedelta
+"""Bans: put back into Redis when it lost them, lifted in Postgres and Redis alike."""
 
 from platform_server.signals.limiter import Limiter
 from platform_server.store import bans
 from platform_server.store.connection import Pool, acquire
 from registration.administrators import Administrator, acting
-
-NewBans = deque[tuple[bans.Network, timedelta]]
-
-
-@asynccontextmanager
-async def kept(pool: Pool, new: NewBans) -> AsyncIterator[None]:
-    """Before the answer goes out, write down whom the limiter has banned in the body."""
-    try:
-        yield
-    finally:
-        while new:
-            network, duration = new.popleft()
-            async with acquire(pool) as conn:
-                await bans.ban(conn, network, duration=duration)
 
 
 async def restore(pool: Pool, limiter: Limiter) -> int:

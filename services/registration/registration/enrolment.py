@@ -13,11 +13,11 @@ from platform_core.domain.ids import AgentId
 from platform_core.wire.agents import Register
 from platform_core.wire.events import AgentEventKind, ControlKind
 from platform_core.wire.tokens import RegistrationOutcome
+from platform_server.assembly.announcer import Announcer
 from platform_server.signals.limiter import Limiter
 from platform_server.store import agents, tokens
 from platform_server.store.connection import Conn, Pool, acquire, transaction
 from registration.agents import Keyed, described, new_key
-from registration.announcements import Announcer
 
 
 @asynccontextmanager
@@ -44,8 +44,8 @@ async def enrol(pool: Pool, tell: Announcer, asked: Register, *, new_id: AgentId
         await _record_refusal(pool, asked, refusal, address=address)
         raise
     # Whose key was replaced by a takeover is remembered nowhere from now on.
-    await tell.control(keyed.agent.id, ControlKind.ROTATE_KEY)
-    await tell.event(keyed.agent.id, AgentEventKind.REGISTERED)
+    await tell.control(ControlKind.ROTATE_KEY, keyed.agent.id)
+    await tell.agents(AgentEventKind.REGISTERED, [keyed.agent.id])
     return keyed
 
 

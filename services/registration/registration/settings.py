@@ -9,8 +9,6 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     """``key_rotation_grace_seconds``: how long an agent's old key lives on after a rotation."""
 
     key_rotation_grace_seconds: Seconds = 3600
-    # Comma-separated networks that are known to be many agents behind one address: a higher limit of failures.
-    auth_allow_listed: str = ""
 
     @property
     def rotation_grace(self) -> timedelta:

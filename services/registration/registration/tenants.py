@@ -1,11 +1,12 @@
 """Tenants as the operator keeps them: made, changed, removed."""
 
 from platform_core.domain.ids import TenantId
+from platform_core.wire.events import ControlKind
 from platform_core.wire.tenants import PutTenant
+from platform_server.assembly.announcer import Announcer
 from platform_server.store import tenants
 from platform_server.store.connection import Pool, acquire
 from registration.administrators import Administrator, acting
-from registration.announcements import Announcer
 
 BATCH = 500
 
@@ -28,7 +29,7 @@ async def remove(pool: Pool, tell: Announcer, by: Administrator, tenant: TenantI
         await tenants.lock(conn, tenant)
         await tenants.suspend(conn, tenant)
         ended = await tenants.delete_open_jobs(conn, tenant)
-    await tell.cancelled((job.holder, job.id) for job in ended if job.holder is not None)
+    await tell.stop(ControlKind.CANCEL, ((job.holder, job.id) for job in ended if job.holder is not None))
     await _remove_history(pool, tenant)
     async with acting(pool, by, "tenant.deleted", tenant) as (conn, _):
         # A submission that was judged before the suspension may have come after it.

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from platform_core.domain.scheduling import Requirement
+
 
 class JobQueued(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """On channel ``job_queue``: a lane has work for agents that meet this."""
@@ -13,6 +15,18 @@ class JobQueued(Struct, frozen=True, kw_only=True, omit_defaults=True):
     capabilities: tuple[str, ...] = ()
     tool: str | None = None
     preferred_region: str | None = None
+
+    @classmethod
+    def of(cls, requirement: Requirement) -> "JobQueued":
+        return cls(
+            capabilities=tuple(sorted(requirement.capabilities)),
+            tool=requirement.tool,
+            preferred_region=requirement.preferred_region,
+        )
+
+    @property
+    def requirement(self) -> Requirement:
+        return Requirement(frozenset(self.capabilities), self.tool, self.preferred_region)
 
 
 class ControlKind(StrEnum):

@@ -32,6 +32,8 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
     pool_size: Annotated[int, Meta(ge=1, le=100)] = 8
     # The gateway's networks: only from there is X-Forwarded-For believed.
     trusted_proxies: str = "127.0.0.0/8"
+    # Networks that are known to be many agents behind one address: a higher limit of failures to authenticate.
+    auth_allow_listed: str = ""
     log_level: str = "info"
     otlp_endpoint: str = ""
 

@@ -7,6 +7,9 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+# Named here, so that who only hands it on needs no Redis library.
+Client = Redis
+
 TROUBLE: Final = (RedisError, OSError, TimeoutError)
 
 

@@ -6,7 +6,7 @@ back on success, so that parallel tries cannot pass together. While Redis is awa
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -64,7 +64,7 @@ class Limiter:
         client: Redis,
         settings: LimiterSettings,
         *,
-        on_ban: Callable[[Network, timedelta], None] = lambda _network, _duration: None,
+        on_ban: Callable[[Network, timedelta], Awaitable[None]] | None = None,
         on_redis: Callable[[float], None] = lambda _up: None,
     ) -> None:
         self._client = client
@@ -90,8 +90,8 @@ class Limiter:
 
     async def failed(self, address: Address, *, prefix: str) -> None:
         """The reserved try was a failure; the one that reaches the limit sets the ban."""
-        if await self._step(Step.FAILED, address, prefix) > 0:
-            self._on_ban(counted(address), self._settings.ban_duration)
+        if await self._step(Step.FAILED, address, prefix) > 0 and self._on_ban is not None:
+            await self._on_ban(counted(address), self._settings.ban_duration)
 
     async def lift(self, address: Address) -> None:
         """End a ban and forget the failures."""

@@ -12,6 +12,8 @@ from platform_server.signals.connection import TROUBLE
 _PREFIX: Final = "waiting:"
 _INDEX: Final = "waiting"
 _SECONDS: Final = 5
+# How often a dispatcher says it.
+EVERY_SECONDS: Final = 1.0
 
 _Offered = tuple[tuple[str, ...], tuple[str, ...], str]
 

@@ -15,7 +15,7 @@ from platform_server.kit import clock, pages
 from platform_server.kit.bodies import answer, no_content, read
 from platform_server.store import agents as store
 from platform_server.store.connection import acquire
-from registration import agents, bans, enrolment
+from registration import agents, enrolment
 from registration.administrators import Administrator
 from registration.routes.requests import Request, address_of, agent_id
 
@@ -23,7 +23,7 @@ from registration.routes.requests import Request, address_of, agent_id
 async def register(request: Request) -> Response:
     asked = await read(request, wire.Register)
     at, address = request.state, address_of(request)
-    async with bans.kept(at["pool"], at["new_bans"]), enrolment.limited(at["limiter"], asked, address):
+    async with enrolment.limited(at["limiter"], asked, address):
         keyed = await enrolment.enrol(
             at["pool"], at["announcer"], asked, new_id=AgentId(clock.new_id()), address=address
         )

@@ -11,13 +11,12 @@ from starlette.responses import Response
 
 from platform_core.domain.errors import NotFound, SystemTenantForbidden
 from platform_core.domain.ids import SYSTEM_TENANT, AgentId, TenantId, TokenId
+from platform_server.assembly.announcer import Announcer
 from platform_server.kit import auth
 from platform_server.kit.client_address import Address
 from platform_server.signals.limiter import Limiter
 from platform_server.store.connection import Pool
 from registration.administrators import Administrator
-from registration.announcements import Announcer
-from registration.bans import NewBans
 
 
 class State(TypedDict):
@@ -26,7 +25,6 @@ class State(TypedDict):
     pool: Pool
     jwt: auth.JwtRules
     limiter: Limiter
-    new_bans: NewBans
     announcer: Announcer
     rotation_grace: timedelta
 

@@ -1,0 +1,1 @@
+"""What several services put together in the same way out of kit, store and signals."""
