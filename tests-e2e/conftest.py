@@ -1,42 +1,32 @@
-"""One stack for the whole run: real processes behind the real gateway, driven over HTTP."""
+"""One stack for most of the run: real processes behind the real gateway, driven over HTTP."""
 
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
+from driving import Platform
+from stacks import client_of, running_stack
 
-from platform_stack import engines, tokens
-from platform_stack.processes import free_port
-from platform_stack.stack import Plan, Stack
-
-SCANNERS = Path(__file__).parents[1] / ".local" / "scanners"
+from platform_stack import tokens
+from platform_stack.stack import Stack
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """Two replicas of every service and two real agents with bandit and semgrep."""
-    with tempfile.TemporaryDirectory(prefix="platform-e2e-", ignore_cleanup_errors=True) as folder:
-        running = Stack(
-            Plan(
-                folder=Path(folder),
-                port=free_port(),
-                scanners=SCANNERS,
-                replicas=2,
-                postgres=engines.THROW_AWAY,
-                settings={"LEASE_SECONDS": "3"},
-            )
-        )
-        running.start()
+    """Two replicas of every service and two real agents with bandit and semgrep. Nobody stops anything of it."""
+    with running_stack(agents=2, replicas=2) as running:
         yield running
-        running.stop()
 
 
 @pytest.fixture
 async def gateway(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=stack.gateway, timeout=90) as client:
+    async with client_of(stack) as client:
         yield client
+
+
+@pytest.fixture
+def platform(stack: Stack, gateway: httpx.AsyncClient) -> Platform:
+    return Platform(stack, gateway)
 
 
 @pytest.fixture
