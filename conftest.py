@@ -14,8 +14,9 @@ import psycopg
 import pytest
 from redis.asyncio import Redis
 
+from platform_ops import migrate
 from platform_server.store.connection import Conn, Pool, open_pool
-from platform_stack import engines, migrate
+from platform_stack import engines
 from platform_stack.processes import free_port
 from world import World
 

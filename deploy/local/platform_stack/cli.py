@@ -10,7 +10,8 @@ from pathlib import Path
 
 import httpx
 
-from platform_stack import demo, migrate, running, tokens
+from platform_ops import migrate
+from platform_stack import demo, running, tokens
 from platform_stack.processes import StartError
 from platform_stack.running import Known
 from platform_stack.stack import BIN, Plan, Stack
@@ -157,14 +158,7 @@ def run_migrations(arguments: argparse.Namespace, plan: Plan) -> int:
     dsn = os.environ.get("PLATFORM_DATABASE_URL") or (known.database if known else None)
     if dsn is None:
         raise UsageError("set PLATFORM_DATABASE_URL, or start a stack with 'make up'")
-    match arguments.direction:
-        case "up":
-            print(f"{migrate.up(dsn)} applied")
-        case "down":
-            print(f"{migrate.down(dsn)} rolled back")
-        case _:
-            for migration in migrate.status(dsn):
-                print(f"{'applied' if migration.applied else 'missing':<8} {migration.name}")
+    print(migrate.carry_out(arguments.direction, dsn))
     return 0
 
 

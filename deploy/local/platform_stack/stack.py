@@ -10,7 +10,9 @@ from pathlib import Path
 
 import httpx
 
-from platform_stack import engines, gateway, migrate, running, tokens
+from platform_ops import gateway, migrate
+from platform_ops.tokens import bootstrap_token
+from platform_stack import engines, running, tokens
 from platform_stack.processes import Process, StartError, accepts, free_port
 
 BIN = Path(sys.executable).parent
@@ -137,14 +139,7 @@ class Stack:
 
     def bootstrap_token(self, *, uses: int = 1) -> str:
         """Through the API, as an administrator would."""
-        answer = httpx.post(
-            f"{self.gateway}/api/v1/admin/bootstrap-tokens",
-            headers={"Authorization": f"Bearer {tokens.admin_token(self.secrets)}"},
-            json={"description": "agents of the local stack", "max_uses": uses},
-        )
-        answer.raise_for_status()
-        raw: str = answer.json()["raw_token"]
-        return raw
+        return bootstrap_token(self.gateway, self.secrets.jwt, description="agents of the local stack", uses=uses)
 
     def ended(self) -> list[Process]:
         """Which processes are gone, though nobody stopped them."""

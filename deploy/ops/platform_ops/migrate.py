@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from yoyo import get_backend, read_migrations
 from yoyo.backends import DatabaseBackend
 from yoyo.migrations import MigrationList
-
-from platform_stack.processes import package_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,23 @@ def status(dsn: str) -> list[Migration]:
         return [Migration(migration.id, migration.id not in missing) for migration in _migrations()]
 
 
+def carry_out(direction: str, dsn: str) -> str:
+    """``up``, ``down`` by one, or ``status``; returns what to tell."""
+    match direction:
+        case "up":
+            return f"{up(dsn)} applied"
+        case "down":
+            return f"{down(dsn)} rolled back"
+        case _:
+            return "\n".join(f"{'applied' if each.applied else 'missing':<8} {each.name}" for each in status(dsn))
+
+
 def folder() -> Path:
-    """Where the files are. Found, not imported: this tool does not depend on the server library."""
-    return package_folder("platform_server") / "store" / "migrations"
+    """Where the files are. Found, not imported: a migration needs no line of the server library."""
+    spec = find_spec("platform_server")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "store" / "migrations"
 
 
 def _migrations() -> MigrationList:

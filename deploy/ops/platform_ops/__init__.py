@@ -1,0 +1,1 @@
+"""What an operator's hands need, anywhere: migrations, the gateway's configuration, tokens."""
