@@ -3,7 +3,8 @@
 Every test folder may use it: nothing here is faked, and time passes by what the test writes into the database.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -52,6 +53,13 @@ async def in_process(app: Starlette) -> AsyncIterator[AsyncClient]:
 
         async with AsyncClient(transport=ASGITransport(with_state), base_url="http://service") as client:
             yield client
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = 5.0) -> None:
+    """Asks until it holds. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not await holds():  # noqa: ASYNC110 - what it waits for happens in Postgres or Redis
+            await asyncio.sleep(0.01)
 
 
 def token(job: JobId, attempt: int) -> str:

@@ -3,6 +3,7 @@
 The batch functions answer one result or one error an item, in the items' order.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,7 +115,7 @@ async def progress(conn: Conn, items: Sequence[ProgressNote]) -> list[Report | E
         [item.progress for item in items],
         [item.message for item in items],
     )
-    return await _answered(conn, held, rows, already=frozenset({JobStatus.CANCELLED}))
+    return await _answered(conn, held, rows, already=frozenset({JobStatus.RUNNING, JobStatus.CANCELLED}))
 
 
 async def complete(conn: Conn, items: Sequence[Outcome]) -> list[Report | Exception]:
@@ -127,7 +128,7 @@ async def complete(conn: Conn, items: Sequence[Outcome]) -> list[Report | Except
         [item.result for item in items],
         [item.error for item in items],
     )
-    done = {row["id"]: row for row in rows}
+    done = _done(held, rows)
     standing = await _standing(conn, [h.job for h in held if h.job not in done])
     return [
         _report(done[item.held.job]) if item.held.job in done else _repeated(item, standing.get(item.held.job))
@@ -221,12 +222,18 @@ async def _answered(
     conn: Conn, items: Sequence[Held], rows: Sequence[Any], *, already: frozenset[JobStatus]
 ) -> list[Report | Exception]:
     """Results in the items' order; a job that is in a state of ``already`` on this attempt is answered, not refused."""
-    done = {row["id"]: row for row in rows}
+    done = _done(items, rows)
     standing = await _standing(conn, [item.job for item in items if item.job not in done])
     return [
         _report(done[item.job]) if item.job in done else _refused(item, standing.get(item.job), already)
         for item in items
     ]
+
+
+def _done(items: Sequence[Held], rows: Sequence[Any]) -> Mapping[JobId, Any]:
+    """The jobs that were written and that one item alone is about: of several, each is judged by how the job stands."""
+    times = Counter(item.job for item in items)
+    return {row["id"]: row for row in rows if times[row["id"]] == 1}
 
 
 def _refused(item: Held, standing: Any, already: frozenset[JobStatus]) -> Report | Exception:
