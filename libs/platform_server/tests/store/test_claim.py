@@ -1,6 +1,7 @@
 """The claim under races, and what a hand-out writes."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from itertools import cycle
 
@@ -12,7 +13,7 @@ from platform_core.domain.jobs import JobStatus, Priority
 from platform_core.domain.scheduling import Profile
 from platform_server.store import agents, attempts, claims, jobs, polls
 from platform_server.store.claims import Claimed, Offer
-from platform_server.store.connection import Pool, transaction
+from platform_server.store.connection import Conn, Pool, transaction
 from world import World, eventually, token
 
 PATIENCE = timedelta(seconds=30)
