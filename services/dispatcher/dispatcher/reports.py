@@ -11,7 +11,7 @@ from platform_core.wire.events import JobEventKind
 from platform_server.assembly.announcer import Announcer
 from platform_server.kit import metrics
 from platform_server.kit.batching import Batch, Flush
-from platform_server.store import attempts
+from platform_server.store import attempts, presence
 from platform_server.store.attempts import Ended, Held, Outcome, ProgressNote, Report
 from platform_server.store.claims import HandedOut
 from platform_server.store.connection import Conn, Pool, retry_deadlock, transaction
@@ -27,7 +27,7 @@ class Reports:
         self._broker = broker
         self._announcer = announcer
         self._acks: Batch[Held, Report] = Batch(self._in_one_transaction(attempts.ack))
-        self._progress: Batch[ProgressNote, Report] = Batch(self._in_one_transaction(attempts.progress))
+        self._progress: Batch[ProgressNote, Report] = Batch(self._in_one_transaction(_note_progress))
         self._results: Batch[Outcome, Report] = Batch(self._in_one_transaction(attempts.complete), max_size=64)
 
     async def ack(self, held: Held) -> Report:
@@ -94,3 +94,10 @@ class Reports:
             return await retry_deadlock(once)
 
         return flush
+
+
+async def _note_progress(conn: Conn, notes: Sequence[ProgressNote]) -> list[Report | Exception]:
+    """Progress keeps the agent alive too, also when it comes too late for the job."""
+    reports = await attempts.progress(conn, notes)
+    await presence.note_seen(conn, {note.held.agent for note in notes})
+    return reports

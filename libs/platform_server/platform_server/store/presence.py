@@ -1,6 +1,6 @@
 """Presence: who is there, by Postgres' clock; and the brake for when too many fall silent at once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -56,6 +56,11 @@ async def note_heartbeats(conn: Conn, beats: Sequence[Beat]) -> set[AgentId]:
     if told:
         await conn.execute(SQL["note_versions"], list(told), list(told.values()))
     return {AgentId(row["agent_id"]) for row in rows if not row["was_online"]}
+
+
+async def note_seen(conn: Conn, agents: Collection[AgentId]) -> None:
+    """They are there: they said something, whatever it was."""
+    await conn.execute(SQL["note_seen"], list(agents))
 
 
 async def now(conn: Conn) -> datetime:

@@ -22,6 +22,19 @@ JOIN locked ON locked.agent_id = beat.agent
 WHERE agent_presence.agent_id = beat.agent
 RETURNING agent_presence.agent_id, old.online AS was_online;
 
+-- name: note_seen
+WITH locked AS (
+    SELECT agent_id
+    FROM agent_presence
+    WHERE agent_id = ANY ($1::uuid[])
+    ORDER BY agent_id
+    FOR NO KEY UPDATE
+)
+UPDATE agent_presence
+SET last_seen_at = clock_timestamp()
+FROM locked
+WHERE agent_presence.agent_id = locked.agent_id;
+
 -- name: note_versions
 UPDATE agents
 SET version = told.version, updated_at = clock_timestamp()
