@@ -84,6 +84,7 @@ class AgentKeys:
     async def _verify(self, raw: str, address: Address) -> _Known:
         prefix = tokens.key_prefix(raw)
         await self._limiter.reserve(address, prefix=prefix)
+        looked_up = time.monotonic()
         try:
             identity = await self._find(tokens.secret_hash(tokens.check_agent_key(raw)))
             if identity is None:
@@ -92,6 +93,6 @@ class AgentKeys:
             await self._limiter.failed(address, prefix=prefix)
             raise
         await self._limiter.succeeded(address, prefix=prefix)
-        known = _Known(identity, time.monotonic() + TRUST_SECONDS)
+        known = _Known(identity, looked_up + TRUST_SECONDS)
         self._known[raw] = known
         return known
