@@ -163,6 +163,7 @@ class Stack:
         env = _environment() | {
             "PLATFORM_DATABASE_URL": self.database,
             "PLATFORM_REDIS_URL": self.redis.url,
+            "PLATFORM_GATEWAY_HEALTH_URL": f"{self.gateway}/healthz",
             "PLATFORM_JWT_SECRET": self.secrets.jwt,
             "PLATFORM_JOB_TOKEN_KEYS": self.secrets.job_token_keys,
             "PLATFORM_LISTEN_PORT": str(port),
