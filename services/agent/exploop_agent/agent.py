@@ -4,20 +4,21 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any
-from uuid import UUID
 
 import msgspec
 from httpx_sse import ServerSentEvent
 
-from exploop_agent import inventory, job, log
-from exploop_agent.api import Away, JobCredentials, Refused, pause
-from exploop_agent.enrolment import KeyFile
-from exploop_agent.job import Cancelled, Workshop
+from exploop_agent import inventory, log
+from exploop_agent.api import Away, Refused, pause
+from exploop_agent.hands import Hands
+from exploop_agent.job import Workshop
 from exploop_agent.settings import VERSION
+from exploop_agent.stopping import Stopped, Stopping
 from platform_core.wire import protocol
 
 _BEAT_SECONDS = 30.0
+# Tries after which the pause between two early, empty answers (a drain, ours or a dispatcher's) grows no more: 4 s.
+_MAX_EARLY = 3
 
 
 class KeyRefused(Exception):
@@ -25,112 +26,90 @@ class KeyRefused(Exception):
 
 
 class Agent:
-    """``run`` ends when ``stop`` was called and everything is finished, released or delivered."""
+    """``run`` ends when it was told to stop and everything is finished, given back or kept."""
 
-    def __init__(self, workshop: Workshop) -> None:
-        self._workshop = workshop
+    def __init__(self, workshop: Workshop, stopping: Stopping) -> None:
         self._api = workshop.api
         self._settings = workshop.settings
-        self._jobs: dict[UUID, asyncio.Task[None]] = {}
-        self._credentials: dict[UUID, JobCredentials] = {}
-        self._stopping = asyncio.Event()
-        self._freed = asyncio.Event()
-        self._held = asyncio.Event()
-
-    def stop(self) -> None:
-        """Take nothing new; finish or give back what is running."""
-        self._stopping.set()
+        self._outbox = workshop.outbox
+        self._stopping = stopping
+        self._hands = Hands(workshop)
 
     async def run(self) -> None:
-        """Raises KeyRefused."""
-        leftovers = asyncio.create_task(self._deliver_leftovers())
+        """Raises KeyRefused; jobs that run are dropped then, for the platform takes nothing from us."""
+        leftovers = asyncio.create_task(self._outbox.send_leftovers())
         helpers = [asyncio.create_task(work) for work in (self._beat(), self._listen())]
+        working = asyncio.create_task(self._work())
         try:
-            await self._poll()
-            await self._drain()
+            # A helper ends by an error only, which must not go unnoticed.
+            done, _ = await asyncio.wait([working, *helpers], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            for task in (*helpers, leftovers):
+            for task in (working, *helpers, leftovers):
                 task.cancel()
-            await asyncio.gather(*helpers, leftovers, return_exceptions=True)
+            await asyncio.gather(working, *helpers, leftovers, self._hands.drop(), return_exceptions=True)
+
+    async def _work(self) -> None:
+        with suppress(Stopped):
+            await self._poll()
+        log.info("draining", jobs=len(self._hands.numbers))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain.total_seconds()):
+                await self._hands.empty()
+        await self._hands.drop()
 
     async def _poll(self) -> None:
-        """Ask for as many jobs as there are free slots, for ever; an answer is awaited until we are told to stop."""
-        attempt = 0
-        while not self._stopping.is_set():
-            free = self._settings.max_concurrent - len(self._jobs)
+        """Ask for as many jobs as there are free slots, for ever. Raises Stopped or KeyRefused."""
+        away_for, early = 0, 0
+        while True:
+            free = self._settings.max_concurrent - len(self._hands.numbers)
             if free <= 0:
-                await self._first_of(self._freed)
+                await self._stopping.interrupts(self._hands.one_let_go())
                 continue
             asked = self._settings.poll.total_seconds() * random.uniform(0.85, 1.0)  # noqa: S311 - jitter
-            polling = asyncio.create_task(self._api.poll(max_jobs=free, timeout=asked))
-            if not await self._unless_stopped(polling):
-                return
+            begun = asyncio.get_running_loop().time()
             try:
-                for polled in polling.result():
-                    self._start(polled)
-                attempt = 0
+                jobs = await self._stopping.interrupts(self._api.poll(max_jobs=free, timeout=asked))
             except Away as away:
                 log.warning("platform_away", why=away)
-                await self._rest(pause(attempt, asked=away.retry_after))
-                attempt += 1
+                await self._stopping.rest(pause(away_for, asked=away.retry_after))
+                away_for += 1
+                continue
             except Refused as refused:
                 if refused.status == 401:
                     raise KeyRefused from refused
-                log.warning("poll_refused", code=refused.code)
-                await self._rest(pause(6))
-
-    def _start(self, polled: protocol.PolledJob) -> None:
-        task = asyncio.create_task(self._carry_out(polled))
-        self._jobs[polled.id] = task
-        self._credentials[polled.id] = JobCredentials(polled.id, polled.auth_token)
-        self._held.set()
-        task.add_done_callback(lambda _: self._finished(polled.id))
-
-    def _finished(self, number: UUID) -> None:
-        self._jobs.pop(number, None)
-        self._credentials.pop(number, None)
-        self._freed.set()
-        if not self._jobs:
-            self._held.clear()
-
-    async def _carry_out(self, polled: protocol.PolledJob) -> None:
-        """One job; when it was taken from us, the platform is told that its slot here is free."""
-        try:
-            await job.run(polled, self._workshop)
-        except Cancelled as cancelled:
-            log.info("job_stopped", job=polled.id, why=cancelled)
-            await self._confirm_stopped(JobCredentials(polled.id, polled.auth_token))
-        except asyncio.CancelledError:
-            log.info("job_stopped", job=polled.id, why="told to stop")
-            await asyncio.shield(self._confirm_stopped(JobCredentials(polled.id, polled.auth_token)))
-
-    async def _confirm_stopped(self, credentials: JobCredentials) -> None:
-        """A release puts a job of ours back, and confirms that a cancelled one has stopped."""
-        with suppress(Away, Refused):
-            await self._api.release(credentials)
+                log.warning("poll_refused", why=refused)
+                await self._stopping.rest(pause(6))
+                continue
+            for polled in jobs:
+                self._hands.take(polled)
+            away_for = 0
+            early = early + 1 if not jobs and asyncio.get_running_loop().time() - begun < asked / 2 else 0
+            if early:
+                await self._stopping.rest(pause(min(early - 1, _MAX_EARLY)))
 
     async def _beat(self) -> None:
         """Heartbeats while we hold jobs; a held poll says enough while we do not."""
         seconds = _BEAT_SECONDS
         inventory.usage(self._settings.state)
         while True:
-            await self._held.wait()
+            await self._hands.holding.wait()
             await asyncio.sleep(seconds * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
-            if not self._jobs:
+            if not self._hands.numbers:
                 continue
-            body = protocol.Heartbeat(
-                running_jobs=tuple(self._jobs), version=VERSION, **inventory.usage(self._settings.state)
-            )
+            usage = inventory.usage(self._settings.state)
+            body = protocol.Heartbeat(running_jobs=self._hands.numbers, version=VERSION, **usage)
             with suppress(Away, Refused):
                 answer = await self._api.heartbeat(body)
-                seconds = float(answer.next_heartbeat_seconds)
-                self._cancel(*answer.cancelled_jobs, *answer.lost_jobs)
+                seconds = max(1.0, answer.next_heartbeat_seconds)
+                self._hands.stop(*answer.cancelled_jobs, *answer.lost_jobs)
 
     async def _listen(self) -> None:
         """Server-sent events, open only while we hold a job: cancelled, lost, drain."""
         attempt = 0
         while True:
-            await self._held.wait()
+            await self._hands.holding.wait()
             try:
                 await self._hear()
                 attempt = 0
@@ -142,7 +121,7 @@ class Agent:
     async def _hear(self) -> None:
         async with self._api.events() as events:
             listening = asyncio.ensure_future(self._hear_all(events))
-            idle = asyncio.ensure_future(self._until_idle())
+            idle = asyncio.ensure_future(self._hands.empty())
             try:
                 await asyncio.wait([listening, idle], return_when=asyncio.FIRST_COMPLETED)
                 if listening.done():
@@ -158,66 +137,10 @@ class Agent:
         async for event in events:
             match event.event:
                 case protocol.EventKind.CANCELLED | protocol.EventKind.LOST:
-                    self._cancel(msgspec.json.decode(event.data, type=protocol.JobEventBody).job_id)
+                    # A platform of another version may say more than we can read.
+                    with suppress(msgspec.DecodeError):
+                        self._hands.stop(msgspec.json.decode(event.data, type=protocol.JobEventBody).job_id)
                 case protocol.EventKind.DRAIN:
                     log.info("drain_asked")
                 case _:
                     pass
-
-    async def _until_idle(self) -> None:
-        while self._jobs:
-            self._freed.clear()
-            await self._freed.wait()
-
-    def _cancel(self, *numbers: UUID) -> None:
-        """Stop these jobs; their scanners die with their tasks."""
-        for number in numbers:
-            task = self._jobs.get(number)
-            if task is not None:
-                task.cancel()
-
-    async def _drain(self) -> None:
-        """Let jobs finish for a while, then stop them and give them back."""
-        log.info("draining", jobs=len(self._jobs))
-        if self._jobs:
-            await asyncio.wait(list(self._jobs.values()), timeout=self._settings.drain.total_seconds())
-        left = list(self._jobs.values())
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-
-    async def _deliver_leftovers(self) -> None:
-        """Results that an earlier run could not deliver."""
-        outbox = self._workshop.outbox
-        await asyncio.gather(*(outbox.deliver(credentials) for credentials in outbox.waiting()))
-
-    async def _unless_stopped(self, work: asyncio.Task[tuple[protocol.PolledJob, ...]]) -> bool:
-        """Wait for the work; false when we were told to stop first, and the work is given up."""
-        stopping = asyncio.create_task(self._stopping.wait())
-        both: list[asyncio.Task[Any]] = [work, stopping]
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if work.done():
-            return True
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-        return False
-
-    async def _first_of(self, freed: asyncio.Event) -> None:
-        """Until a slot is free, or we are told to stop."""
-        freed.clear()
-        waits = [asyncio.ensure_future(event.wait()) for event in (freed, self._stopping)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-
-    async def _rest(self, seconds: float) -> None:
-        """Sleep, unless we are told to stop."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-
-
-async def forget_key(workshop: Workshop) -> None:
-    """The stored key is of no use any more."""
-    KeyFile(workshop.settings.state).forget()

@@ -27,10 +27,10 @@ _SLACK_SECONDS = 15.0
 class Refused(Exception):
     """The platform said no, for good: a 4xx that another try will not change."""
 
-    def __init__(self, status: int, code: str) -> None:
+    def __init__(self, status: int, code: str, detail: str = "") -> None:
         self.status = status
         self.code = code
-        super().__init__(f"{status} {code}")
+        super().__init__(f"{status} {code}{': ' + detail if detail else ''}")
 
 
 class Away(Exception):
@@ -41,8 +41,21 @@ class Away(Exception):
         super().__init__(why)
 
 
+class _FieldProblem(Struct):
+    field: str = ""
+    message: str = ""
+
+
 class _Problem(Struct):
     code: str = "unknown"
+    detail: str | None = None
+    errors: list[_FieldProblem] = []
+
+    @property
+    def text(self) -> str:
+        """What is wrong, as the platform says it."""
+        fields = [f"{error.field}: {error.message}" for error in self.errors]
+        return "; ".join(fields) or self.detail or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +165,12 @@ def pause(attempt: int, *, asked: timedelta | None = None) -> float:
 
 def _refusal(response: httpx.Response) -> Refused | Away:
     try:
-        code = msgspec.json.decode(response.content, type=_Problem).code
+        problem = msgspec.json.decode(response.content, type=_Problem)
     except msgspec.DecodeError:
-        code = "unknown"
+        problem = _Problem()
     if response.status_code == 429 or response.status_code >= 500:
-        return Away(f"{response.status_code} {code}", _retry_after(response))
-    return Refused(response.status_code, code)
+        return Away(f"{response.status_code} {problem.code}", _retry_after(response))
+    return Refused(response.status_code, problem.code, problem.text)
 
 
 def _retry_after(response: httpx.Response) -> timedelta | None:

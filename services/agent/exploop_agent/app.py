@@ -2,19 +2,25 @@
 
 import argparse
 import asyncio
+import itertools
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from exploop_agent import install, log, scanners, settings
-from exploop_agent.agent import Agent, KeyRefused, forget_key
-from exploop_agent.api import Api, Refused
-from exploop_agent.enrolment import NoIdentity, identify
+from exploop_agent.agent import Agent, KeyRefused
+from exploop_agent.api import Api, Refused, pause
+from exploop_agent.enrolment import KeyFile, NoIdentity, identify
 from exploop_agent.job import Workshop
+from exploop_agent.network import checked_addresses
 from exploop_agent.outbox import Outbox
+from exploop_agent.scan import Bench
 from exploop_agent.settings import Settings, SettingsError
+from exploop_agent.stopping import Stopped, Stopping
+from exploop_agent.table import TABLE
 
 
 def main() -> None:
@@ -41,27 +47,45 @@ def run(argv: Sequence[str]) -> int:
 
 
 async def _serve(told: Settings) -> int:
-    """Until SIGTERM. A key that is refused is forgotten; with a bootstrap token we register anew."""
-    tools = scanners.installed(told.scanners)
-    capabilities = told.capabilities or tuple(sorted(tools))
+    """Until SIGTERM."""
+    stopping = Stopping()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.tell)
     told.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     api = Api(told.api_url)
-    workshop = Workshop(api, told, tools, Outbox(api, told.state / "outbox"))
+    bench = Bench(
+        tools=scanners.installed(TABLE, told.scanners),
+        workspace=told.workspace,
+        judge=partial(checked_addresses, private_allowed=told.allow_private_targets),
+        max_memory_bytes=told.max_memory_bytes,
+    )
     try:
-        while True:
-            await identify(api, told, capabilities=capabilities, tools=tuple(sorted(tools)))
-            agent = Agent(workshop)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, agent.stop)
-            try:
-                await agent.run()
-            except KeyRefused:
-                log.warning("key_refused")
-                await forget_key(workshop)
-            else:
-                return 0
+        await _work(Workshop(api, told, bench, Outbox(api, told.state / "outbox")), stopping)
+    except Stopped:
+        pass
     finally:
         await api.aclose()
+    return 0
+
+
+async def _work(workshop: Workshop, stopping: Stopping) -> None:
+    """Register and work, for ever: a key that is refused is forgotten, and a bootstrap token gives a new one.
+
+    Raises Stopped, NoIdentity or Refused.
+    """
+    tools = tuple(sorted(workshop.bench.tools))
+    capabilities = workshop.settings.capabilities or tools
+    for refusals in itertools.count():
+        identifying = identify(workshop.api, workshop.settings, capabilities=capabilities, tools=tools)
+        await stopping.interrupts(identifying)
+        try:
+            await Agent(workshop, stopping).run()
+        except KeyRefused:
+            log.warning("key_refused")
+            KeyFile(workshop.settings.state).forget()
+            await stopping.rest(pause(refusals))
+        else:
+            return
 
 
 def _install(argv: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 
 from exploop_agent import log
-from exploop_agent.api import Api, Away, pause
+from exploop_agent.api import Api, Away, Refused, pause
 from exploop_agent.settings import VERSION, Settings
 from platform_core.wire.agents import Register
 
@@ -27,7 +27,9 @@ class KeyFile:
     def write(self, key: str) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = self._file.with_suffix(".new")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        # A leftover of an earlier try would keep its mode.
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
             out.write(key)
             out.flush()
             os.fsync(out.fileno())
@@ -40,7 +42,8 @@ class KeyFile:
 async def identify(api: Api, settings: Settings, *, capabilities: tuple[str, ...], tools: tuple[str, ...]) -> None:
     """Give the API its key: the stored one, or a new one for the bootstrap token.
 
-    Waits while the platform is away. Raises NoIdentity, or Refused when the platform will not have this agent.
+    Waits while the platform is away, and while an agent of that name is online. Raises NoIdentity, or Refused when
+    the platform will not have this agent.
     """
     file = KeyFile(settings.state)
     api.key = file.read()
@@ -72,6 +75,12 @@ async def _register(api: Api, body: Register) -> str:
             log.warning("platform_away", why=away)
             await asyncio.sleep(pause(attempt, asked=away.retry_after))
             attempt += 1
+        except Refused as refused:
+            if refused.code != "name_taken":
+                raise
+            # Most likely by ourselves, before we crashed: it is free again once that agent counts as offline.
+            log.warning("name_taken", name=body.name)
+            await asyncio.sleep(pause(6))
         else:
             log.info("registered", agent=made.agent.id, name=made.agent.name)
             return made.api_key

@@ -4,14 +4,18 @@ import asyncio
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import psutil
 
+from exploop_agent import process
+from exploop_agent.process import Limits, TooMuchMemory
 from exploop_agent.settings import VERSION
 
-_VERSION_SECONDS = 20
+_VERSION_LIMITS: Final = Limits(seconds=20, memory_bytes=2**30)
 
 
 def usage(state: Path) -> dict[str, float]:
@@ -69,15 +73,16 @@ async def _versions(tools: Mapping[str, Path]) -> dict[str, str]:
 
 
 async def _version(binary: Path) -> str:
-    process = await asyncio.create_subprocess_exec(
-        str(binary), "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-        async with asyncio.timeout(_VERSION_SECONDS):
-            out, _ = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        return "does not say"
-    lines = out.decode(errors="replace").split("\n")
-    return lines[0].strip()[:100] or "does not say"
+    with tempfile.TemporaryDirectory(prefix="exploop-", ignore_cleanup_errors=True) as home:
+        asked = process.run(
+            [str(binary), "--version"],
+            where=Path(home),
+            environment=process.minimal_environment(Path(home), binary=binary),
+            limits=_VERSION_LIMITS,
+        )
+        try:
+            async with asyncio.timeout(_VERSION_LIMITS.seconds):
+                said = (await asked).output
+        except (TimeoutError, OSError, TooMuchMemory):
+            said = ""
+    return said.strip().split("\n")[0].strip()[:100] or "does not say"

@@ -1,41 +1,27 @@
-"""One job, from the poll's answer to a result that the platform took: acknowledged, run, reported, delivered."""
+"""One job, from the poll's answer to a result that is kept: acknowledged, carried out, put down."""
 
 import asyncio
-import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import msgspec
 from msgspec import Struct
 
-from exploop_agent import inventory, log, process, scanners
+from exploop_agent import inventory, log
 from exploop_agent.api import Api, Away, JobCredentials, Refused, pause
-from exploop_agent.findings import SEVERITIES, Finding, ReportUnreadable, read
+from exploop_agent.findings import SEVERITIES, Finding, ReportUnreadable
 from exploop_agent.outbox import Outbox
-from exploop_agent.process import Limits, TooMuchMemory
+from exploop_agent.process import TooMuchMemory
+from exploop_agent.scan import Bench, Failure, Order, scan
 from exploop_agent.settings import Settings
-from exploop_agent.workspace import TargetRefused, prepare
+from exploop_agent.workspace import TargetRefused
 from platform_core.domain.jobs import MAX_RESULT_BYTES, JobType
 from platform_core.wire import protocol
-
-# How often the platform hears that a scan goes on: it keeps the job and this agent alive.
-_PROGRESS_SECONDS = 10.0
-
-Tell = Callable[[int, str], Awaitable[None]]
-
-
-class Failure(Exception):
-    """The job failed; the text tells the tenant why."""
 
 
 class Cancelled(Exception):
     """The platform ended the job, or gave it to another: stop, report nothing more."""
-
-
-class _Scan(Struct):
-    tool: str
-    target: str
 
 
 class _Collect(Struct):
@@ -48,19 +34,18 @@ class Workshop:
 
     api: Api
     settings: Settings
-    tools: Mapping[str, Path]
+    bench: Bench
     outbox: Outbox
 
 
-async def run(job: protocol.PolledJob, workshop: Workshop) -> None:
-    """Run the job and deliver its result. Raises Cancelled when it is ours no longer; cancelling stops its scanner."""
+async def run(job: protocol.PolledJob, workshop: Workshop) -> bytes:
+    """Run the job; its result, encoded. Raises Cancelled when it is ours no longer; cancelling stops its scanner."""
     credentials = JobCredentials(job.id, job.auth_token)
-    await _until_told(lambda: workshop.api.ack(credentials))
+    await _until_told(partial(workshop.api.ack, credentials))
     log.info("job_started", job=job.id, type=job.type, attempt=job.attempt)
     result = await _outcome(job, workshop, credentials)
-    log.info("job_ended", job=job.id, status=result.status)
-    workshop.outbox.keep(credentials, _encoded(result))
-    await workshop.outbox.deliver(credentials)
+    log.info("job_ended", job=job.id, status=result.status, error=result.error)
+    return _encoded(result)
 
 
 async def _outcome(job: protocol.PolledJob, workshop: Workshop, credentials: JobCredentials) -> protocol.JobResult:
@@ -76,63 +61,25 @@ async def _outcome(job: protocol.PolledJob, workshop: Workshop, credentials: Job
         return _failed("the payload cannot be read")
     except TooMuchMemory:
         return _failed("the scanner needed more memory than it may have")
+    except OSError as error:
+        # A full disk, a binary that is gone: the tenant hears that it failed, the operator why.
+        log.warning("job_broke", job=job.id, why=error)
+        return _failed("the agent could not run it")
 
 
 async def _work(job: protocol.PolledJob, workshop: Workshop, credentials: JobCredentials) -> dict[str, object]:
+    bench, state = workshop.bench, workshop.settings.state
     match job.type:
         case JobType.SCAN:
-            return await _scan(job, workshop, credentials)
+            order = msgspec.json.decode(job.payload, type=Order)
+            tell = partial(_tell, workshop.api, credentials)
+            found = await scan(order, bench, tenant=job.tenant_id, seconds=job.timeout, tell=tell)
+            return {"findings": found, "summary": _summary(found)}
         case JobType.COLLECT:
             asked = msgspec.json.decode(job.payload, type=_Collect)
-            return await inventory.collect(asked.kinds, tools=workshop.tools, state=workshop.settings.state)
+            return await inventory.collect(asked.kinds, tools=bench.tools, state=state)
         case JobType.HEALTH_CHECK:
-            return await inventory.health(tools=workshop.tools, state=workshop.settings.state)
-
-
-async def _scan(job: protocol.PolledJob, workshop: Workshop, credentials: JobCredentials) -> dict[str, object]:
-    asked = msgspec.json.decode(job.payload, type=_Scan)
-    scanner, binary = scanners.TABLE.get(asked.tool), workshop.tools.get(asked.tool)
-    if scanner is None or binary is None:
-        raise Failure(f"{asked.tool} is not installed on this agent")
-    with tempfile.TemporaryDirectory(prefix="exploop-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        await _tell(workshop.api, credentials, 5, f"preparing {asked.target}")
-        target, root = await prepare(
-            scanner,
-            asked.target,
-            tenant=job.tenant_id,
-            workspace=workshop.settings.workspace,
-            folder=folder,
-            private_allowed=workshop.settings.allow_private_targets,
-        )
-        report = folder / scanner.report_name
-        argv = scanners.command(scanner, binary, target=target, report=report)
-        limits = Limits(cpu_seconds=job.timeout, memory_bytes=workshop.settings.max_memory_bytes)
-        ended = await _with_progress(
-            process.run(argv, folder=folder, limits=limits), workshop.api, credentials, f"{scanner.name} is scanning"
-        )
-        if ended.code not in scanner.findings_exit:
-            raise Failure(f"{scanner.name} ended with code {ended.code}: {ended.output[-500:]}")
-        found = read(report, scanner.report, tool=scanner.name, root=root)
-        await _tell(workshop.api, credentials, 95, f"{len(found)} findings")
-    return {"findings": found, "summary": _summary(found)}
-
-
-async def _with_progress(
-    work: Awaitable[process.Ended], api: Api, credentials: JobCredentials, message: str
-) -> process.Ended:
-    """The work's result, while the platform hears every ten seconds that it goes on."""
-    running = asyncio.ensure_future(work)
-    told = 10
-    try:
-        while not running.done():
-            await _tell(api, credentials, told, message)
-            await asyncio.wait([running], timeout=_PROGRESS_SECONDS)
-            told = min(90, told + 5)
-        return running.result()
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+            return await inventory.health(tools=bench.tools, state=state)
 
 
 async def _tell(api: Api, credentials: JobCredentials, percent: int, message: str) -> None:

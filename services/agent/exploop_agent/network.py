@@ -15,8 +15,8 @@ _NEVER: Final[tuple[Network, ...]] = tuple(
     for text in (
         "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24",
         "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-        "::/128", "::1/128", "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16", "fe80::/10",
-        "ff00::/8",
+        "::/128", "::1/128", "::ffff:0:0:0/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32",
+        "3fff::/20", "5f00::/16", "fe80::/10", "ff00::/8",
     )
 )  # fmt: skip
 # Only where the operator says so.
@@ -25,8 +25,13 @@ _PRIVATE: Final[tuple[Network, ...]] = tuple(
     for text in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10")
 )
 # The metadata services of clouds, wherever their address lies.
-_METADATA: Final = frozenset(map(ip_address, ("169.254.169.254", "100.100.100.200", "192.0.0.192", "fd00:ec2::254")))
-_NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_METADATA: Final = frozenset(
+    ip_address(text)
+    for text in (
+        "169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254",
+    )
+)  # fmt: skip
+_NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
 class AddressRefused(Exception):
@@ -57,7 +62,7 @@ def unwrapped(address: Address) -> Iterable[Address]:
     if address.teredo is not None:
         yield from address.teredo
     low = int(address) & 0xFFFF_FFFF
-    if any(address in network for network in _NAT64) or 1 < int(address) <= 0xFFFF_FFFF:
+    if address in _NAT64 or 1 < int(address) <= 0xFFFF_FFFF:
         yield IPv4Address(low)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import resource
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,10 @@ _KILL_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``cpu_seconds``: of processor time; ``memory_bytes``: resident, of the whole group."""
+    """``seconds``: how long every processor of this machine may be busy for it; ``memory_bytes``: resident, of all
+    its processes."""
 
-    cpu_seconds: int
+    seconds: int
     memory_bytes: int
 
 
@@ -39,15 +40,15 @@ class TooMuchMemory(Exception):
     """The scanner's processes held more memory than they may."""
 
 
-async def run(argv: Sequence[str], *, folder: Path, limits: Limits) -> Ended:
-    """Run it to its end in ``folder``. However this ends, cancellation included, no process of its group is left.
+async def run(argv: Sequence[str], *, where: Path, environment: Mapping[str, str], limits: Limits) -> Ended:
+    """Run it to its end in ``where``. However this ends, cancellation included, no process of its group is left.
 
-    Raises TooMuchMemory.
+    Raises TooMuchMemory, or OSError when it cannot be started.
     """
     process = await asyncio.create_subprocess_exec(
         *argv,
-        cwd=folder,
-        env=environment(folder, binary=Path(argv[0])),
+        cwd=where,
+        env=environment,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -62,6 +63,8 @@ async def run(argv: Sequence[str], *, folder: Path, limits: Limits) -> Ended:
         if not ended.done():
             ended.cancel()
             raise TooMuchMemory
+        # What it started and left behind would hold the pipe open.
+        await _kill_group(process)
         return Ended(ended.result(), await reading)
     finally:
         watching.cancel()
@@ -69,14 +72,18 @@ async def run(argv: Sequence[str], *, folder: Path, limits: Limits) -> Ended:
         reading.cancel()
 
 
-def environment(folder: Path, *, binary: Path) -> dict[str, str]:
-    """Fixed and minimal: nothing of ours is inherited. Its own environment's programs come first."""
+def minimal_environment(home: Path, *, binary: Path, proxy: str | None = None) -> dict[str, str]:
+    """Fixed: nothing of ours is inherited. Its own environment's programs come first."""
     path = os.pathsep.join((str(binary.parent), "/usr/local/bin", "/usr/bin", "/bin"))
-    return {"PATH": path, "HOME": str(folder), "LANG": "C.UTF-8"}
+    fixed = {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8"}
+    if proxy is None:
+        return fixed
+    return fixed | dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), proxy)
 
 
 def _limit(limits: Limits) -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds))
+    busy = limits.seconds * (os.cpu_count() or 1)
+    resource.setrlimit(resource.RLIMIT_CPU, (busy, busy))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_BYTES, _MAX_FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(ValueError, OSError):
@@ -103,11 +110,11 @@ def _resident(pid: int) -> int:
     try:
         parent = psutil.Process(pid)
         group = [parent, *parent.children(recursive=True)]
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return 0
     total = 0
     for member in group:
-        with suppress(psutil.NoSuchProcess):
+        with suppress(psutil.Error):
             total += member.memory_info().rss
     return total
 

@@ -1,5 +1,6 @@
-"""The scanners: a table. A scanner is a row: how it is called, what it can be aimed at, how its report is read."""
+"""A scanner is a row: how it is called for each kind of target, how its way out is held, how its report is read."""
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Final
+
+RULES: Final = Path(str(files(__package__).joinpath("rules")))
 
 
 class Report(Enum):
@@ -20,118 +23,111 @@ class Report(Enum):
 class Aim(Enum):
     """What a scanner is aimed at."""
 
-    CODE = "code"
-    NETWORK = "network"
-    IMAGE = "image"
+    FOLDER = "a folder"
+    FILE = "a file"
+    NETWORK = "a host"
+    IMAGE = "an image"
+
+
+class WayOut(Enum):
+    """What keeps a scanner's connections to addresses that were checked."""
+
+    NOTHING = "nothing"
+    # Its own option for a proxy: ``$proxy`` in its calls. Everything it sends goes there.
+    OPTION = "option"
+    # HTTP_PROXY and HTTPS_PROXY in its environment. Go's programs go past it to a loopback address.
+    VARIABLES = "variables"
+
+
+class Where(Enum):
+    """A scanner's working directory: some configure themselves by it, or write paths relative to it."""
+
+    JOB = "the job's own folder"
+    TARGET = "the target's folder"
+    RULES = "the folder of our rules"
+    TOP = "/"
 
 
 @dataclass(frozen=True, slots=True)
 class Scanner:
-    """``argv`` is a template for ``$target``, ``$report`` (a file), its ``$folder``, and ``$rules``, which are ours.
+    """``calls``: for what it can be aimed at, the arguments: templates for ``$target``, ``$report`` (a file), its
+    ``$folder``, ``$proxy``, ``$resource``, and ``$rules``, the folder of ours.
 
-    ``findings_exit``: codes that mean that it ran, findings or not. ``environment``: its own, where we install it.
+    ``environment``: its own, in the scanners' folder, where it is looked for first. ``resource``: what it needs
+    besides its binary, under the same prefix. ``findings_exit``: codes that mean that it ran, findings or not.
+    ``needs``: a file without which a folder is nothing for it. ``silent_when_clean``: no findings, no report.
     """
 
     name: str
     binary: str
-    argv: tuple[str, ...]
-    aim: Aim = Aim.CODE
+    calls: Mapping[Aim, tuple[str, ...]]
+    way_out: WayOut = WayOut.NOTHING
     report: Report = Report.SARIF
     report_name: str = "report"
     findings_exit: frozenset[int] = frozenset({0, 1})
     environment: str | None = None
+    resource: str | None = None
+    needs: str | None = None
+    silent_when_clean: bool = False
+    where: Where = Where.JOB
 
 
-# The end of most calls: a SARIF report into a file, then the target where it cannot be read as an option.
-_TRIVY: Final = ("--quiet", "--format", "sarif", "--output", "$report", "--", "$target")
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a scanner is given. ``root``: what its findings' paths are relative to; None where they are not paths."""
 
-_ROWS: Final = (
-    Scanner(
-        "bandit",
-        "bandit",
-        ("--quiet", "--recursive", "--format", "sarif", "--output", "$report", "--", "$target"),
-        environment="bandit",
-    ),
-    Scanner(
-        "semgrep",
-        "semgrep",
-        (
-            "scan", "--metrics", "off", "--disable-version-check", "--quiet", "--config", "$rules", "--no-git-ignore",
-            "--sarif", "--sarif-output", "$report", "--", "$target",
-        ),
-        environment="semgrep",
-    ),
-    Scanner(
-        "checkov",
-        "checkov",
-        ("--quiet", "--compact", "--output", "sarif", "--output-file-path", "$folder", "--directory", "$target"),
-        report_name="results_sarif.sarif",
-        environment="checkov",
-    ),
-    Scanner(
-        "dependency",
-        "pip-audit",
-        ("--progress-spinner", "off", "--format", "json", "--output", "$report", "--", "$target"),
-        report=Report.PIP_AUDIT,
-        environment="pip-audit",
-    ),
-    Scanner(
-        "gitleaks",
-        "gitleaks",
-        ("dir", "--no-banner", "--report-format", "sarif", "--report-path", "$report", "--", "$target"),
-    ),
-    Scanner("trivy", "trivy", ("filesystem", *_TRIVY)),
-    Scanner("trivy-fs", "trivy", ("filesystem", *_TRIVY)),
-    Scanner("trivy-config", "trivy", ("config", *_TRIVY)),
-    Scanner("trivy-image", "trivy", ("image", *_TRIVY), aim=Aim.IMAGE),
-    Scanner("trivy-full", "trivy", ("filesystem", "--scanners", "vuln,misconfig,secret,license", *_TRIVY)),
-    Scanner(
-        "nuclei",
-        "nuclei",
-        ("-silent", "-disable-update-check", "-sarif-export", "$report", "-target", "$target"),
-        aim=Aim.NETWORK,
-    ),
-    Scanner("gosec", "gosec", ("-quiet", "-fmt", "sarif", "-out", "$report", "--", "$target/...")),
-    Scanner("grype", "grype", ("--quiet", "--output", "sarif", "--file", "$report", "--", "dir:$target")),
-    Scanner("tfsec", "tfsec", ("--no-color", "--format", "sarif", "--out", "$report", "--", "$target")),
-    Scanner(
-        "brakeman",
-        "brakeman",
-        ("--quiet", "--no-pager", "--format", "sarif", "--output", "$report", "--path", "$target"),
-        findings_exit=frozenset({0, 3}),
-    ),
-    Scanner(
-        "eslint",
-        "eslint",
-        ("--format", "@microsoft/eslint-formatter-sarif", "--output-file", "$report", "--", "$target"),
-    ),
-)  # fmt: skip
-
-TABLE: Final[Mapping[str, Scanner]] = {row.name: row for row in _ROWS}
+    aim: Aim
+    text: str
+    root: Path | None = None
 
 
 def locate(scanner: Scanner, scanners_dir: Path | None) -> Path | None:
-    """Its binary: in its own environment here, or on the PATH; None when it is not installed."""
+    """Its binary: in its own environment here, or on the PATH; None when it, or what it needs, is not there."""
+    candidates = []
     if scanner.environment is not None and scanners_dir is not None:
-        own = scanners_dir / scanner.environment / "bin" / scanner.binary
-        if own.exists():
-            return own
-    found = shutil.which(scanner.binary)
-    return Path(found) if found is not None else None
+        candidates.append(scanners_dir / scanner.environment / "bin" / scanner.binary)
+    if (found := shutil.which(scanner.binary)) is not None:
+        candidates.append(Path(found))
+    return next((binary for binary in candidates if _complete(scanner, binary)), None)
 
 
-def installed(scanners_dir: Path | None) -> dict[str, Path]:
+def installed(table: Mapping[str, Scanner], scanners_dir: Path | None) -> dict[str, Path]:
     """Every scanner of the table that can really run here."""
-    located = {name: locate(scanner, scanners_dir) for name, scanner in TABLE.items()}
+    located = {name: locate(scanner, scanners_dir) for name, scanner in table.items()}
     return {name: path for name, path in located.items() if path is not None}
 
 
-def command(scanner: Scanner, binary: Path, *, target: str, report: Path) -> list[str]:
-    """The argument list; never a shell. ``target`` stands after ``--`` wherever the scanner knows it."""
+def command(scanner: Scanner, binary: Path, *, target: Target, report: Path, proxy: str) -> list[str]:
+    """The argument list; never a shell."""
     values = {
-        "target": target,
+        "target": target.text,
         "report": str(report),
         "folder": str(report.parent),
-        "rules": str(files(__package__).joinpath("rules/semgrep.yaml")),
+        "proxy": proxy,
+        "resource": str(_prefix(binary) / (scanner.resource or "")),
+        "rules": str(RULES),
     }
-    return [str(binary), *(Template(word).substitute(values) for word in scanner.argv)]
+    return [str(binary), *(Template(word).substitute(values) for word in scanner.calls[target.aim])]
+
+
+def working_directory(scanner: Scanner, *, target: Target, folder: Path) -> Path:
+    """``folder``: the job's own."""
+    match scanner.where:
+        case Where.JOB:
+            return folder
+        case Where.TARGET:
+            return target.root or folder
+        case Where.RULES:
+            return RULES
+        case Where.TOP:
+            return Path("/")
+
+
+def _complete(scanner: Scanner, binary: Path) -> bool:
+    if not os.access(binary, os.X_OK):
+        return False
+    return scanner.resource is None or (_prefix(binary) / scanner.resource).exists()
+
+
+def _prefix(binary: Path) -> Path:
+    return binary.parent.parent

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 VERSION = "1.0.0"
 
@@ -33,6 +35,21 @@ class Settings:
 
 class SettingsError(Exception):
     """Names what is missing or wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    variable: str
+    default: int
+    least: int
+    most: int
+
+
+_MAX_CONCURRENT: Final = _Bounds("AGENT_MAX_CONCURRENT", 1, 1, 100)
+_DRAIN: Final = _Bounds("AGENT_DRAIN_SECONDS", 30, 0, 7200)
+# The platform holds a poll for 60 seconds at most.
+_POLL: Final = _Bounds("AGENT_POLL_SECONDS", 60, 1, 60)
+_MAX_MEMORY: Final = _Bounds("AGENT_MAX_SCANNER_MEMORY_MB", 2048, 64, 1_048_576)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,29 +79,51 @@ def read(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
         raise SettingsError("EXPLOOP_API_URL or --api-url is missing")
     workspace = arguments.workspace or environ.get("AGENT_WORKSPACE")
     scanners = arguments.scanners_dir or environ.get("AGENT_SCANNERS_DIR")
-    try:
-        return Settings(
-            api_url=api_url.rstrip("/"),
-            bootstrap_token=environ.get("REDIVER_BOOTSTRAP_TOKEN"),
-            name=arguments.name or environ.get("AGENT_NAME") or platform.node(),
-            region=arguments.region or environ.get("AGENT_REGION"),
-            capabilities=_words(arguments.capabilities or environ.get("AGENT_CAPABILITIES", "")),
-            labels=_words(arguments.labels or environ.get("AGENT_LABELS", "")),
-            max_concurrent=arguments.max_concurrent or int(environ.get("AGENT_MAX_CONCURRENT", "1")),
-            state=Path(arguments.state_dir or environ.get("AGENT_STATE_DIR", "exploop-agent")).resolve(),
-            workspace=Path(workspace).resolve() if workspace else None,
-            scanners=Path(scanners).resolve() if scanners else None,
-            allow_private_targets=environ.get("AGENT_ALLOW_PRIVATE_TARGETS") == "true",
-            drain=timedelta(seconds=float(environ.get("AGENT_DRAIN_SECONDS", "30"))),
-            poll=timedelta(seconds=float(environ.get("AGENT_POLL_SECONDS", "60"))),
-            max_memory_bytes=int(environ.get("AGENT_MAX_SCANNER_MEMORY_MB", "2048")) * 2**20,
-        )
-    except ValueError as error:
-        raise SettingsError(f"a number is expected: {error}") from error
+    return Settings(
+        api_url=_address(api_url),
+        bootstrap_token=environ.get("REDIVER_BOOTSTRAP_TOKEN") or None,
+        name=arguments.name or environ.get("AGENT_NAME") or platform.node(),
+        region=arguments.region or environ.get("AGENT_REGION") or None,
+        capabilities=_words(arguments.capabilities or environ.get("AGENT_CAPABILITIES", "")),
+        labels=_words(arguments.labels or environ.get("AGENT_LABELS", "")),
+        max_concurrent=int(_number(environ, _MAX_CONCURRENT, flag=arguments.max_concurrent)),
+        state=Path(arguments.state_dir or environ.get("AGENT_STATE_DIR") or "exploop-agent").resolve(),
+        workspace=Path(workspace).resolve() if workspace else None,
+        scanners=Path(scanners).resolve() if scanners else None,
+        allow_private_targets=_switch(environ, "AGENT_ALLOW_PRIVATE_TARGETS"),
+        drain=timedelta(seconds=_number(environ, _DRAIN)),
+        poll=timedelta(seconds=_number(environ, _POLL)),
+        max_memory_bytes=int(_number(environ, _MAX_MEMORY)) * 2**20,
+    )
 
 
 def from_command_line(argv: Sequence[str] | None = None) -> Settings:
     return read(parser().parse_args(argv), os.environ)
+
+
+def _address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise SettingsError(f"EXPLOOP_API_URL: an http or https address is expected, not {text!r}")
+    return text.rstrip("/")
+
+
+def _number(environ: Mapping[str, str], bounds: _Bounds, *, flag: int | None = None) -> float:
+    text = str(flag) if flag is not None else environ.get(bounds.variable) or str(bounds.default)
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise SettingsError(f"{bounds.variable}: a number is expected, not {text!r}") from error
+    if not bounds.least <= number <= bounds.most:
+        raise SettingsError(f"{bounds.variable}: must be between {bounds.least} and {bounds.most}, not {text}")
+    return number
+
+
+def _switch(environ: Mapping[str, str], variable: str) -> bool:
+    text = environ.get(variable) or "false"
+    if text not in {"true", "false"}:
+        raise SettingsError(f"{variable}: true or false is expected, not {text!r}")
+    return text == "true"
 
 
 def _words(text: str) -> tuple[str, ...]:

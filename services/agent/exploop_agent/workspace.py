@@ -3,41 +3,28 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
-from exploop_agent.network import AddressRefused, checked_addresses
-from exploop_agent.scanners import Aim, Scanner
-from platform_core.domain.errors import Invalid
-from platform_core.domain.targets import GitTarget, ImageTarget, NetworkTarget, PathTarget, parse_target
+from exploop_agent import process
+from exploop_agent.process import Limits
+from exploop_agent.scanners import Aim, Target
+from platform_core.domain.targets import GitTarget
 
-_CLONE_SECONDS = 600
+_CLONE_SECONDS: Final = 600
+_GIT: Final = Path("/usr/bin/git")
 
 
 class TargetRefused(Exception):
     """The job names something that this agent does not scan; the text tells the tenant why."""
 
 
-async def prepare(
-    scanner: Scanner, target: str, *, tenant: UUID, workspace: Path | None, folder: Path, private_allowed: bool
-) -> tuple[str, Path | None]:
-    """What the scanner is given, and the root that its findings' paths are relative to. Raises TargetRefused."""
-    try:
-        parsed = parse_target(scanner.name, target)
-    except Invalid as error:
-        raise TargetRefused(str(error)) from error
-    match parsed:
-        case PathTarget(path=path) if scanner.aim is Aim.CODE:
-            found = path_of(path, tenant=tenant, workspace=workspace)
-            return str(found), found if found.is_dir() else found.parent
-        case GitTarget() if scanner.aim is Aim.CODE:
-            cloned = await _clone(parsed, folder / "repository", private_allowed=private_allowed)
-            return str(cloned), cloned
-        case NetworkTarget():
-            raise TargetRefused("network targets need a scanner whose way out can be pinned to the checked address")
-        case ImageTarget():
-            raise TargetRefused("image targets need a registry that can be pinned to a checked address")
-        case _:
-            raise TargetRefused(f"{scanner.name} cannot be aimed at this")
+async def of_path(path: str, *, tenant: UUID, workspace: Path | None) -> Target:
+    """A file or folder of the tenant's own. Raises TargetRefused."""
+    found = await asyncio.to_thread(path_of, path, tenant=tenant, workspace=workspace)
+    if found.is_dir():
+        return Target(Aim.FOLDER, str(found), root=found)
+    return Target(Aim.FILE, str(found), root=found.parent)
 
 
 def path_of(path: str, *, tenant: UUID, workspace: Path | None) -> Path:
@@ -56,6 +43,51 @@ def path_of(path: str, *, tenant: UUID, workspace: Path | None) -> Path:
     return found
 
 
+async def clone(target: GitTarget, into: Path, *, proxy: str, limits: Limits) -> Target:
+    """The latest commit of the repository. Raises TargetRefused."""
+    try:
+        async with asyncio.timeout(_CLONE_SECONDS):
+            ended = await process.run(
+                clone_command(target, into, proxy=proxy),
+                where=into.parent,
+                environment=process.minimal_environment(into.parent, binary=_GIT) | _GIT_ENVIRONMENT,
+                limits=limits,
+            )
+    except TimeoutError as error:
+        raise TargetRefused("the repository takes too long to clone") from error
+    if ended.code != 0:
+        raise TargetRefused("the repository cannot be cloned: it does not exist, or is not for everybody to read")
+    return Target(Aim.FOLDER, str(into), root=into)
+
+
+def clone_command(target: GitTarget, into: Path, *, proxy: str) -> list[str]:
+    """Https only, by the proxy only: no submodules, hooks, redirects, symbolic links or credentials."""
+    options = {
+        "http.proxy": proxy,
+        "http.followRedirects": "false",
+        "core.hooksPath": "/dev/null",
+        "core.symlinks": "false",
+        "credential.helper": "",
+        "protocol.allow": "never",
+        "protocol.https.allow": "always",
+    }
+    return [
+        "git",
+        *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
+        "clone", "--quiet", "--depth", "1", "--no-tags", "--single-branch", "--no-recurse-submodules",
+        "--template=", "--", target.url, str(into),
+    ]  # fmt: skip
+
+
+_GIT_ENVIRONMENT: Final = {
+    "GIT_ALLOW_PROTOCOL": "https",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_ASKPASS": "/bin/false",
+}
+
+
 def _links(found: Path) -> list[Path]:
     """Symbolic links below: scanners follow them."""
     links: list[Path] = []
@@ -67,51 +99,3 @@ def _links(found: Path) -> list[Path]:
 def _leads_out(link: Path, root: Path) -> bool:
     end = link.resolve()
     return root != end and root not in end.parents
-
-
-async def _clone(target: GitTarget, into: Path, *, private_allowed: bool) -> Path:
-    """The latest commit only: no submodules, no hooks, no redirects, no credentials, https only."""
-    try:
-        addresses = await checked_addresses(target.host, private_allowed=private_allowed)
-    except AddressRefused as error:
-        raise TargetRefused(str(error)) from error
-    pinned = f"{target.host}:{target.port}:{addresses[0]}"
-    process = await asyncio.create_subprocess_exec(
-        "git",
-        "-c", "http.followRedirects=false",
-        "-c", f"http.curloptResolve={pinned}",
-        "-c", "core.hooksPath=/dev/null",
-        "-c", "core.symlinks=false",
-        "-c", "protocol.allow=never",
-        "-c", "protocol.https.allow=always",
-        "clone", "--quiet", "--depth", "1", "--no-tags", "--single-branch", "--no-recurse-submodules",
-        "--template=", "--", target.url, str(into),
-        env=_git_environment(into.parent),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(_CLONE_SECONDS):
-            code = await process.wait()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
-    if code != 0:
-        raise TargetRefused("the repository cannot be cloned")
-    return into
-
-
-def _git_environment(home: Path) -> dict[str, str]:
-    return {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "HOME": str(home),
-        "LANG": "C.UTF-8",
-        "GIT_ALLOW_PROTOCOL": "https",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_ASKPASS": "/bin/false",
-    }
