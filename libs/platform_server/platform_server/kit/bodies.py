@@ -42,6 +42,8 @@ def decode(raw: bytes, kind: type[Body]) -> Body:
     """Raises Invalid that names every bad field, not only the first."""
     text = raw or b"{}"
     try:
+        # A part that is kept as it was sent is not looked into by msgspec.
+        text.decode()
         return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as first:
         raise Invalid(_all_errors(text, kind, first)) from None

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 
 import msgspec
@@ -65,7 +65,12 @@ class Subscription:
             while True:
                 message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5.0)
                 if message is not None and message["type"] == "message":
-                    self._handlers[message["channel"]](message["data"])
+                    self._take_in(message["channel"], message["data"])
+
+    def _take_in(self, channel: bytes, data: bytes) -> None:
+        """A message that cannot be read (a newer service's, say) is passed over: what it told is in Postgres too."""
+        with suppress(msgspec.DecodeError):
+            self._handlers[channel](data)
 
 
 @asynccontextmanager

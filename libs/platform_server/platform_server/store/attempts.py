@@ -4,8 +4,8 @@ The batch functions answer one result or one error an item, in the items' order.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -41,7 +41,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A job after a write of its agent."""
+    """A job after a write of its agent. ``repeated``: the write was an earlier one's repetition, and changed nothing."""
 
     job: JobId
     tenant: TenantId
@@ -53,6 +53,7 @@ class Report:
     assigned_at: datetime | None
     started_at: datetime | None
     completed_at: datetime | None
+    repeated: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,14 @@ async def check(conn: Conn, held: Held) -> Report:
     return _report(standing)
 
 
+async def as_it_stands(conn: Conn, job: JobId) -> Report:
+    """Whoever holds it. Raises NotFound."""
+    standing = (await _standing(conn, [job])).get(job)
+    if standing is None:
+        raise NotFound("job")
+    return _report(standing)
+
+
 async def confirm_cancelled(conn: Conn, agent: AgentId, jobs: Sequence[JobId]) -> list[JobId]:
     """The agent stopped these cancelled jobs: free their slots. Returns those that were freed now."""
     return [row["id"] for row in await conn.fetch(SQL["confirm_cancelled"], agent, jobs)]
@@ -197,8 +206,9 @@ async def cancelled_but_held(conn: Conn, agent: AgentId) -> list[JobId]:
     return [row["id"] for row in await conn.fetch(SQL["cancelled_but_held"], agent)]
 
 
-async def holds_any(conn: Conn, agent: AgentId) -> bool:
-    return bool(await conn.fetchval(SQL["holds_any"], agent))
+async def holding(conn: Conn, agents: Collection[AgentId]) -> set[AgentId]:
+    """Those of them that hold a job, cancelled jobs that are not confirmed among it."""
+    return {AgentId(row["agent"]) for row in await conn.fetch(SQL["holding"], list(agents))}
 
 
 def refusal(held: Held, standing: Any) -> DomainError | None:
@@ -239,7 +249,7 @@ def _done(items: Sequence[Held], rows: Sequence[Any]) -> Mapping[JobId, Any]:
 def _refused(item: Held, standing: Any, already: frozenset[JobStatus]) -> Report | Exception:
     refused = refusal(item, standing)
     if standing is not None and standing["status"] in already and isinstance(refused, JobCancelled | None):
-        return _report(standing)
+        return replace(_report(standing), repeated=True)
     return refused or JobNotRunning()
 
 
@@ -247,7 +257,7 @@ def _repeated(item: Outcome, standing: Any) -> Report | Exception:
     refused = refusal(item.held, standing)
     if isinstance(refused, JobOver):
         same = (standing["status"], standing["result"], standing["error"]) == (item.status, item.result, item.error)
-        return _report(standing) if same else refused
+        return replace(_report(standing), repeated=True) if same else refused
     return refused or JobNotRunning("The job was not acknowledged.")
 
 

@@ -212,5 +212,5 @@ SELECT id FROM freed;
 -- name: cancelled_but_held
 SELECT id FROM commands WHERE platform_agent_id = $1 AND status = 'cancelled' AND slot_held;
 
--- name: holds_any
-SELECT EXISTS (SELECT FROM commands WHERE platform_agent_id = $1 AND slot_held);
+-- name: holding
+SELECT DISTINCT platform_agent_id AS agent FROM commands WHERE platform_agent_id = ANY ($1::uuid[]) AND slot_held;

@@ -1,7 +1,7 @@
 """The claim: one at a time in the cell, in batches. It loads a snapshot, lets the rule decide, and writes that down."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -44,10 +44,14 @@ class HandedOut:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a claim handed out, in the rule's order, and whether jobs were left waiting, servable or not."""
+    """What a claim handed out, in the rule's order, and whether jobs were left waiting, servable or not.
+
+    ``unable``: agents that could take nothing at all: their slots were full, or they may have nothing new.
+    """
 
     handed_out: Sequence[HandedOut]
     left_waiting: bool
+    unable: Set[AgentId] = frozenset()
 
 
 async def intern_profile(conn: Conn, profile: Profile) -> int:
@@ -86,7 +90,12 @@ async def claim_at(
     decision = scheduling.hand_out(snapshot)
     handed_out = await _assign(conn, decision.handed_out, attempts, token_hash=token_hash, now=now)
     await books.close(conn, snapshot, decision, {h.job for h in handed_out})
-    return Claimed(handed_out, left_waiting=len(snapshot.queued) > len(decision.handed_out))
+    able = {o.agent for o in snapshot.offers if o.running < o.max_concurrent}
+    return Claimed(
+        handed_out,
+        left_waiting=len(snapshot.queued) > len(decision.handed_out),
+        unable={o.agent for o in offers} - able,
+    )
 
 
 class _Books:

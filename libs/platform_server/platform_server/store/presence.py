@@ -60,7 +60,7 @@ async def note_heartbeats(conn: Conn, beats: Sequence[Beat]) -> set[AgentId]:
 
 async def note_seen(conn: Conn, agents: Collection[AgentId]) -> None:
     """They are there: they said something, whatever it was."""
-    await conn.execute(SQL["note_seen"], list(agents))
+    await conn.execute(SQL["note_seen_if_old"], list(agents))
 
 
 async def now(conn: Conn) -> datetime:

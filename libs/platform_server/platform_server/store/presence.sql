@@ -22,11 +22,13 @@ JOIN locked ON locked.agent_id = beat.agent
 WHERE agent_presence.agent_id = beat.agent
 RETURNING agent_presence.agent_id, old.online AS was_online;
 
--- name: note_seen
+-- A sign of life of a moment ago is as good as one of now: agents with many short jobs do not write each time.
+-- name: note_seen_if_old
 WITH locked AS (
     SELECT agent_id
     FROM agent_presence
     WHERE agent_id = ANY ($1::uuid[])
+        AND coalesce(last_seen_at, '-infinity') < clock_timestamp() - interval '5 seconds'
     ORDER BY agent_id
     FOR NO KEY UPDATE
 )

@@ -325,9 +325,10 @@ async def test_a_cancelled_jobs_slot_is_freed_once_by_its_own_agent(conn: Conn) 
     assert await jobs.cancel(conn, job.tenant, job.id) == jobs.Cancelled(job.agent, ATTEMPT)
     assert await attempts.confirm_cancelled(conn, await an_agent(conn, "scanner-2"), [job.id]) == []
     assert await attempts.cancelled_but_held(conn, job.agent) == [job.id]
+    assert await attempts.holding(conn, [job.agent]) == {job.agent}
     assert await attempts.confirm_cancelled(conn, job.agent, [job.id]) == [job.id]
     assert await attempts.confirm_cancelled(conn, job.agent, [job.id]) == []
-    assert not await attempts.holds_any(conn, job.agent)
+    assert await attempts.holding(conn, [job.agent]) == set()
 
 
 async def test_of_a_batch_each_item_has_its_own_answer_in_order(conn: Conn) -> None:
