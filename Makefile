@@ -54,9 +54,11 @@ fmt: setup ## format, and mend what a machine can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-lock: setup ## pin requirements.in, with hashes
-	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--strip-extras --allow-unsafe --no-header -o requirements.lock requirements.in
+lock: setup ## pin requirements.in, and of it what the images need, with hashes
+	@for lock in requirements deploy/docker/locks/service deploy/docker/locks/agent deploy/docker/locks/build \
+		deploy/docker/locks/engines; do \
+		echo "$$lock.lock"; $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --strip-extras --allow-unsafe --no-header -o $$lock.lock $$lock.in || exit 1; done
 
 migrate-up: setup ## apply what is missing to PLATFORM_DATABASE_URL, or to the running stack
 	@$(BIN)/platform-stack migrate up
