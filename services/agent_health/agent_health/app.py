@@ -46,7 +46,9 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
             door.keys.forget(AgentId(msgspec.json.decode(raw, type=AgentControl).agent_id))
 
         acting = Acting(at.pool, lease_of(NAME, seconds=settings.lease_seconds))
-        reachability = Reachability(_checks(at.pool, settings))
+        reachability = Reachability(
+            _checks(at.pool, settings), every=timedelta(seconds=settings.probe_interval_seconds)
+        )
         stale_after = timedelta(seconds=settings.stale_after_seconds)
         checker = HealthChecker(acting, announcer, reachability, stale_after=stale_after)
         runtime.health.loops = loops = [
