@@ -4,11 +4,11 @@ import asyncio
 import os
 import resource
 import signal
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import psutil
 
@@ -45,31 +45,51 @@ async def run(argv: Sequence[str], *, where: Path, environment: Mapping[str, str
 
     Raises TooMuchMemory, or OSError when it cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        cwd=where,
-        env=environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=lambda: _limit(limits),
+    async with _pipe() as (output, write_end):
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            cwd=where,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=write_end,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: _limit(limits),
+        )
+        write_end.close()
+        watching = asyncio.create_task(_watch(process.pid, limits.memory_bytes))
+        reading = asyncio.create_task(_tail(output))
+        ending = asyncio.create_task(process.wait())
+        try:
+            await asyncio.wait([ending, watching], return_when=asyncio.FIRST_COMPLETED)
+            if not ending.done():
+                raise TooMuchMemory
+            # What it started and left behind would hold the pipe open.
+            await _kill_group(process)
+            return Ended(ending.result(), await reading)
+        finally:
+            watching.cancel()
+            ending.cancel()
+            await _kill_group(process)
+            reading.cancel()
+
+
+@asynccontextmanager
+async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, IO[bytes]]]:
+    """A pipe of ours, its writing end to be closed once the child has it.
+
+    Of a pipe of its own, asyncio waits for the end before it tells that the process has ended.
+    """
+    read_end, write_end = (os.fdopen(end, mode) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), read_end
     )
-    watching = asyncio.create_task(_watch(process.pid, limits.memory_bytes))
-    reading = asyncio.create_task(_tail(process.stdout))
     try:
-        ended = asyncio.create_task(process.wait())
-        await asyncio.wait([ended, watching], return_when=asyncio.FIRST_COMPLETED)
-        if not ended.done():
-            ended.cancel()
-            raise TooMuchMemory
-        # What it started and left behind would hold the pipe open.
-        await _kill_group(process)
-        return Ended(ended.result(), await reading)
+        yield reader, write_end
     finally:
-        watching.cancel()
-        await _kill_group(process)
-        reading.cancel()
+        write_end.close()
+        transport.close()
 
 
 def minimal_environment(home: Path, *, binary: Path, proxy: str | None = None) -> dict[str, str]:
@@ -90,10 +110,10 @@ def _limit(limits: Limits) -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (_MAX_PROCESSES, _MAX_PROCESSES))
 
 
-async def _tail(stream: asyncio.StreamReader | None) -> str:
+async def _tail(stream: asyncio.StreamReader) -> str:
     """Read everything, so that the child never blocks; keep the end."""
     kept = b""
-    while stream is not None and (chunk := await stream.read(65_536)):
+    while chunk := await stream.read(65_536):
         kept = (kept + chunk)[-_MAX_OUTPUT_BYTES:]
     return kept.decode(errors="replace")
 
@@ -107,6 +127,7 @@ async def _watch(pid: int, most: int) -> None:
 
 
 def _resident(pid: int) -> int:
+    """Bytes in memory; what forked processes share is counted once."""
     try:
         parent = psutil.Process(pid)
         group = [parent, *parent.children(recursive=True)]
@@ -115,7 +136,8 @@ def _resident(pid: int) -> int:
     total = 0
     for member in group:
         with suppress(psutil.Error):
-            total += member.memory_info().rss
+            told = member.memory_full_info()
+            total += getattr(told, "pss", told.rss)
     return total
 
 

@@ -1,6 +1,7 @@
 """One scan: its target found and checked, its scanner run, its report read."""
 
 import asyncio
+import re
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from platform_core.domain.targets import GitTarget, ImageTarget, NetworkTarget, 
 
 # How often the platform hears that a scan goes on: it keeps the job and this agent alive.
 _PROGRESS_SECONDS = 10.0
+_ERROR = re.compile("error|fatal|panic|exception", re.IGNORECASE)
 _DEFAULT_REGISTRY = "index.docker.io"
 
 Tell = Callable[[int, str], Awaitable[None]]
@@ -75,7 +77,8 @@ async def scan(order: Order, bench: Bench, *, tenant: UUID, seconds: int, tell: 
                 limits=limits,
             )
             ended = await _with_progress(running, tell, f"{scanner.name} is scanning")
-        _check(scanner, ended, report)
+        if not _ran(scanner, ended, report):
+            raise Failure(f"{scanner.name} ended with code {ended.code}: {_reason(ended, hide=(target.root, folder))}")
         found = read(report, scanner.report, tool=scanner.name, root=target.root) if report.exists() else []
     await tell(95, f"{len(found)} findings")
     return found
@@ -130,13 +133,19 @@ def _addresses(target: NetworkTarget) -> str:
     return f"http://{target.url},https://{target.url}"
 
 
-def _check(scanner: Scanner, ended: Ended, report: Path) -> None:
-    """Raises Failure when it did not run to its end."""
+def _ran(scanner: Scanner, ended: Ended, report: Path) -> bool:
+    """Did it run to its end?"""
     clean = scanner.silent_when_clean and ended.code == 0
-    if ended.code in scanner.findings_exit and (report.exists() or clean):
-        return
-    said = [line.strip() for line in ended.output.splitlines() if line.strip()]
-    raise Failure(f"{scanner.name} ended with code {ended.code}: {said[-1][:500] if said else 'it said nothing'}")
+    return ended.code in scanner.findings_exit and (report.exists() or clean)
+
+
+def _reason(ended: Ended, *, hide: tuple[Path | None, ...]) -> str:
+    """The last line that tells of an error, else the last one; without this machine's folders."""
+    said = [line.strip() for line in ended.output.splitlines() if line.strip()] or ["it said nothing"]
+    line = next((line for line in reversed(said) if _ERROR.search(line)), said[-1])
+    for folder in hide:
+        line = line.replace(f"{folder}/", "")
+    return line[:500]
 
 
 async def _with_progress(work: Awaitable[Ended], tell: Tell, message: str) -> Ended:

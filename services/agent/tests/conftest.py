@@ -242,7 +242,9 @@ def scanner(tmp_path: Path) -> Callable[[str, str], Path]:
         assert row.environment is not None
         file = tmp_path / "scanners" / row.environment / "bin" / row.binary
         file.parent.mkdir(parents=True, exist_ok=True)
-        flag = next(word for word in ("--output", "-sarif-export", "--report-path") if word in repr(row.calls))
+        flag = next(
+            word for word in ("--sarif-output", "--output", "-sarif-export", "--report-path") if word in repr(row.calls)
+        )
         lines = [
             f"#!{sys.executable} -ISB",
             "import os, sys, time",
