@@ -56,6 +56,7 @@ async def _serve(told: Settings) -> int:
     bench = Bench(
         tools=scanners.installed(TABLE, told.scanners),
         workspace=told.workspace,
+        cache=told.state / "cache",
         judge=partial(checked_addresses, private_allowed=told.allow_private_targets),
         max_memory_bytes=told.max_memory_bytes,
     )

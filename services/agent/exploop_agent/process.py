@@ -13,7 +13,6 @@ from typing import IO, Final
 import psutil
 
 _MAX_OUTPUT_BYTES: Final = 1 * 2**20
-_MAX_FILE_BYTES: Final = 256 * 2**20
 _MAX_PROCESSES: Final = 4096
 _WATCH_SECONDS: Final = 0.5
 _KILL_SECONDS: Final = 5.0
@@ -22,10 +21,11 @@ _KILL_SECONDS: Final = 5.0
 @dataclass(frozen=True, slots=True)
 class Limits:
     """``seconds``: how long every processor of this machine may be busy for it; ``memory_bytes``: resident, of all
-    its processes."""
+    its processes; ``file_bytes``: of one file."""
 
     seconds: int
     memory_bytes: int
+    file_bytes: int = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +92,16 @@ async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, IO[bytes]]]:
         transport.close()
 
 
-def minimal_environment(home: Path, *, binary: Path, proxy: str | None = None) -> dict[str, str]:
+def minimal_environment(home: Path, *, binary: Path) -> dict[str, str]:
     """Fixed: nothing of ours is inherited. Its own environment's programs come first."""
     path = os.pathsep.join((str(binary.parent), "/usr/local/bin", "/usr/bin", "/bin"))
-    fixed = {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8"}
-    if proxy is None:
-        return fixed
-    return fixed | dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), proxy)
+    return {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8"}
 
 
 def _limit(limits: Limits) -> None:
     busy = limits.seconds * (os.cpu_count() or 1)
     resource.setrlimit(resource.RLIMIT_CPU, (busy, busy))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_BYTES, _MAX_FILE_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NPROC, (_MAX_PROCESSES, _MAX_PROCESSES))

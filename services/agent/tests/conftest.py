@@ -36,6 +36,7 @@ from platform_stack.processes import free_port
 from world import eventually
 
 TENANT = UUID(int=7)
+REPORT_OPTIONS = ("--file", "-out", "--sarif-output", "--output", "-sarif-export", "--report-path")
 SARIF_OF_ONE = (
     '{"runs": [{"results": [{"ruleId": "R1", "level": "error", "message": {"text": "bad"},'
     ' "locations": [{"physicalLocation": {"artifactLocation": {"uri": "a.py"}, "region": {"startLine": 3}}}]}]}]}'
@@ -242,13 +243,11 @@ def scanner(tmp_path: Path) -> Callable[[str, str], Path]:
         assert row.environment is not None
         file = tmp_path / "scanners" / row.environment / "bin" / row.binary
         file.parent.mkdir(parents=True, exist_ok=True)
-        flag = next(
-            word for word in ("--sarif-output", "--output", "-sarif-export", "--report-path") if word in repr(row.calls)
-        )
+        flag = next(word for word in REPORT_OPTIONS if repr(word) in repr(row.calls))
         lines = [
             f"#!{sys.executable} -ISB",
             "import os, sys, time",
-            f"report = sys.argv[sys.argv.index({flag!r}) + 1] if {flag!r} in sys.argv else ''",
+            f"report = sys.argv[sys.argv.index({flag!r}) + 1] if {flag!r} in sys.argv else None",
             "target = sys.argv[-1]",
             body,
         ]
@@ -321,7 +320,7 @@ def workshop(settings: Settings) -> Callable[..., Workshop]:
         changed = replace(settings, **changes)
         api = Api(changed.api_url, key=key)
         tools = scanners.installed(TABLE, changed.scanners)
-        bench = Bench(tools, changed.workspace, judge, changed.max_memory_bytes)
+        bench = Bench(tools, changed.workspace, changed.state / "cache", judge, changed.max_memory_bytes)
         return Workshop(api, changed, bench, Outbox(api, changed.state / "outbox"))
 
     return make

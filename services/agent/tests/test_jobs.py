@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from starlette.responses import JSONResponse
 
@@ -185,6 +186,19 @@ async def test_a_scanner_that_is_gone_fails_its_job_and_not_the_agent(
         await until(lambda: platform.result(job))
         assert platform.result(job)["error"] == "the agent could not run it"
         await until(lambda: len(platform.asked("poll")) == 2)
+
+
+async def test_a_payload_that_is_no_text_fails_its_job_and_not_the_agent(
+    platform: Any, agent: Agent, finds_one: Path, sample: Path, until: Until
+) -> None:
+    job = platform.submit()
+    polled = platform.waiting.get_nowait()
+    platform.waiting.put_nowait(
+        msgspec.structs.replace(polled, payload=msgspec.Raw(b'{"tool": "\xff", "target": "."}'))
+    )
+    async with agent():
+        await until(lambda: platform.result(job))
+    assert platform.result(job)["status"] == "failed"
 
 
 async def test_findings_beyond_10_megabytes_are_cut_off_and_the_summary_says_so(

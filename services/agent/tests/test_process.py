@@ -32,13 +32,6 @@ def test_its_own_environment_s_programs_come_first(tmp_path: Path) -> None:
     assert told["PATH"] == "/opt/scanner/bin:/usr/local/bin:/usr/bin:/bin"
 
 
-def test_a_proxy_is_told_in_every_spelling(tmp_path: Path) -> None:
-    told = process.minimal_environment(tmp_path, binary=Path("/usr/bin/it"), proxy="http://127.0.0.1:1")
-    names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-    assert [told[name] for name in names] == ["http://127.0.0.1:1"] * 4
-    assert not [name for name in told if "no_proxy" in name.lower()]
-
-
 async def test_it_has_no_input_and_a_session_of_its_own(tmp_path: Path) -> None:
     ended = await python("import os, sys; print(repr(sys.stdin.read()), os.getsid(0) == os.getpid())", tmp_path)
     assert ended == Ended(0, "'' True\n")

@@ -61,7 +61,7 @@ async def found(
     tools: Mapping[str, Path], place: Path, tool: str, target: str = "shop", *, way_out: Judge = nobody
 ) -> list[Finding]:
     workspace = next((folder.parent for folder in place.parents if folder.name == str(TENANT)), place)
-    bench = Bench(tools, workspace, way_out, 2**31)
+    bench = Bench(tools, workspace, workspace / "cache", way_out, 2**31)
     return await scan(Order(tool, target), bench, tenant=TENANT, seconds=110, tell=hear_nothing)
 
 
@@ -268,3 +268,36 @@ async def test_an_image_scanner_is_given_the_proxy_by_its_environment(
     assert target == "shop.example/app:1"
     assert http == https
     assert http.startswith("http://127.0.0.1:")
+
+
+async def test_a_scanner_s_database_is_kept_from_job_to_job_and_used_by_one_at_a_time(
+    scanner: Callable[..., Path], shop: Path, tmp_path: Path
+) -> None:
+    body = (
+        "cache = sys.argv[sys.argv.index('--cache-dir') + 1]\n"
+        "os.makedirs(cache, exist_ok=True)\n"
+        "mine = os.open(cache + '/busy', os.O_CREAT | os.O_EXCL)\n"
+        "seen = os.path.exists(cache + '/database')\n"
+        "with open(cache + '/database', 'wb') as out: out.truncate(300 * 2**20)\n"
+        "time.sleep(0.1); os.unlink(cache + '/busy')\n"
+        'open(report, \'w\').write(\'{"runs": [{"results": [{"message": {"text": "%s"}}]}]}\' % seen)'
+    )
+    tools = {"trivy-fs": scanner("trivy-fs", body)}
+    bench = Bench(tools, tmp_path / "workspace", tmp_path / "cache", nobody, 2**31)
+    order = Order("trivy-fs", "shop")
+    both = [scan(order, bench, tenant=TENANT, seconds=60, tell=hear_nothing) for _ in range(2)]
+    said = [finding.message for findings in await asyncio.gather(*both) for finding in findings]
+    assert sorted(said) == ["False", "True"]
+
+
+async def test_grype_and_gosec_are_told_by_their_environment_what_they_may_not_do(
+    scanner: Callable[..., Path], shop: Path
+) -> None:
+    body = (
+        "import json\n"
+        "told = [os.environ.get(name, '') for name in ('GRYPE_DB_CACHE_DIR', 'CGO_ENABLED', 'GOTOOLCHAIN')]\n"
+        "json.dump({'runs': [{'results': [{'message': {'text': ' '.join(told)}}]}]}, open(report, 'w'))"
+    )
+    for tool, told in (("grype", "cache/grype  "), ("gosec", " 0 local")):
+        (finding,) = await found({tool: scanner(tool, body)}, shop, tool)
+        assert finding.message.endswith(told)

@@ -119,7 +119,7 @@ async def test_after_the_drain_s_time_jobs_are_killed_and_released(
         async with asyncio.timeout(5):
             assert await process.wait() == 0
         assert not still_alive(sleeps)
-    assert platform.about(job)[-1] == "release"
+    assert "release" in platform.about(job)
     assert platform.result(job) is None
 
 

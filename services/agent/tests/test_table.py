@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from exploop_agent import scanners
-from exploop_agent.scanners import Aim, Scanner, Target, WayOut, Where
+from exploop_agent.scanners import Aim, Call, Scanner, Target, WayOut, Where
 from exploop_agent.table import TABLE
 from platform_core.domain.scanners import SCANNERS
 
@@ -20,10 +20,12 @@ BOUND = {
 ROWS = [pytest.param(row, aim, id=f"{name} {aim.value}") for name, row in TABLE.items() for aim in row.calls]
 
 
+def call(aim: Aim, text: str) -> Call:
+    return Call(Path("/opt/it/bin/it"), Target(aim, text), Path("/job/report"), "http://127.0.0.1:1", Path("/cache"))
+
+
 def command(row: Scanner, aim: Aim, text: str = HOSTILE) -> list[str]:
-    return scanners.command(
-        row, Path("/opt/it/bin/it"), target=Target(aim, text), report=Path("/job/report"), proxy="http://127.0.0.1:1"
-    )
+    return scanners.command(row, call(aim, text))
 
 
 def test_all_scanners_of_the_specification_are_rows_and_nothing_else_is() -> None:
@@ -79,6 +81,11 @@ def test_whatever_goes_out_to_a_target_goes_by_the_proxy(row: Scanner) -> None:
     assert row.way_out is not WayOut.NOTHING
     if row.way_out is WayOut.OPTION:
         assert "http://127.0.0.1:1" in command(row, Aim.NETWORK)
+    else:
+        told = scanners.variables(row, call(Aim.IMAGE, "x"))
+        names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+        assert [told[name] for name in names] == ["http://127.0.0.1:1"] * 4
+        assert not [name for name in told if "no_proxy" in name.lower()]
 
 
 def test_nuclei_sends_nothing_that_does_not_heed_a_proxy() -> None:
