@@ -54,6 +54,11 @@ class LocalLimiter:
         standing.banned_until = now + self._ban
         return self._ban
 
+    def released(self, network: Hashable, *, prefix: str) -> float:
+        standing, _ = self._at(network)
+        _remove_one(standing.pending, prefix)
+        return 0.0
+
     def lift(self, network: Hashable) -> None:
         self._standings.pop(network, None)
 
