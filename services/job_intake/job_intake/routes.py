@@ -47,9 +47,8 @@ Request = AnyRequest[State]
 async def submit(request: Request) -> Response:
     tenant = await _active_tenant(request, submits=True)
     with counted() as counts:
-        asked = decode(await read_bytes(request, limit=_BODY_LIMIT), wire.SubmitJob)
+        asked = await _submission(request)
         counts.type = asked.type
-        _judge(asked)
         submitted = await request.state["submissions"].submit(
             tenant, asked, key=_idempotency_key(request), traceparent=request.headers.get("traceparent")
         )
@@ -70,11 +69,9 @@ async def retry(request: Request) -> Response:
         preferred_region=failed.preferred_region,
         timeout=failed.timeout_seconds,
     )
-    with counted() as counts:
-        counts.type = failed.type
-        submitted = await request.state["submissions"].submit(
-            tenant, asked, key=_idempotency_key(request), traceparent=None, retry_of=failed.id
-        )
+    submitted = await request.state["submissions"].submit(
+        tenant, asked, key=_idempotency_key(request), traceparent=None, retry_of=failed.id
+    )
     return answer(submitted, 201)
 
 
@@ -139,12 +136,14 @@ async def _active_tenant(request: Request, *, submits: bool = False) -> TenantId
     return tenant
 
 
-def _judge(asked: wire.SubmitJob) -> None:
-    """Count what is wrong with the payload. Raises Invalid or TooLarge."""
+async def _submission(request: Request) -> wire.SubmitJob:
+    """A valid submission. Raises Invalid, TooLarge or UnsupportedMedia."""
+    asked = decode(await read_bytes(request, limit=_BODY_LIMIT), wire.SubmitJob)
     found = validation.problems(asked)
     for problem in found:
         metrics.VALIDATION_FAILURES.labels(problem.reason).inc()
     validation.refuse(found)
+    return asked
 
 
 def _idempotency_key(request: Request) -> str | None:
