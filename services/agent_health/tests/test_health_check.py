@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent_health.app import create_app
@@ -13,6 +14,7 @@ from platform_server.kit.serve import Runtime
 from platform_server.store import presence
 from platform_server.store.connection import Pool, transaction
 from platform_server.store.leases import NotActing
+from world import eventually
 
 NewChecker = Callable[[str], HealthChecker]
 IsOnline = Callable[[AgentId], Awaitable[bool]]
@@ -135,3 +137,24 @@ async def test_the_app_acts_while_it_runs_and_gives_the_lease_up_at_its_end(sett
         await next(loop for loop in runtime.health.loops if loop.name == "lease").step()
         assert await pool.fetchval(acts)
     assert not await pool.fetchval(acts)
+
+
+async def test_the_running_service_finds_the_silent_and_those_that_are_back(
+    world: Any, agent: AgentId, settings: Settings, is_online: IsOnline, agent_events: Events
+) -> None:
+    quick = msgspec.structs.replace(
+        settings, check_interval_seconds=0.05, return_interval_seconds=0.05, stale_after_seconds=0.5
+    )
+    app = create_app(quick, Runtime())
+
+    async def gone() -> bool:
+        return not await is_online(agent)
+
+    async def back() -> bool:
+        return await is_online(agent)
+
+    async with app.router.lifespan_context(app):
+        await eventually(gone)
+        await world.held(agent)
+        await eventually(back)
+    assert (await agent_events())[:2] == [("offline", agent), ("online", agent)]

@@ -115,20 +115,21 @@ async def test_a_draining_agent_hears_that_it_drains(world: Any, beat: Beat) -> 
 
 
 @pytest.mark.parametrize(
-    ("change", "status", "code"),
+    ("change", "status", "code", "event"),
     [
-        ("admin_state = 'disabled'", 403, "agent_disabled"),
-        ("is_platform_agent = false", 403, "agent_type_mismatch"),
-        ("deleted_at = clock_timestamp()", 401, "key_invalid"),
+        ("admin_state = 'disabled'", 403, "agent_disabled", "security.agent.inactive"),
+        ("is_platform_agent = false", 403, "agent_type_mismatch", "security.agent.type_mismatch"),
+        ("deleted_at = clock_timestamp()", 401, "key_invalid", "security.agent.not_found"),
     ],
 )
 async def test_an_agent_that_may_not_beat_is_refused_and_not_noted(
-    world: Any, beat: Beat, change: str, status: int, code: str
+    world: Any, beat: Beat, caplog: pytest.LogCaptureFixture, change: str, status: int, code: str, event: str
 ) -> None:
     await world.execute(f"UPDATE agents SET {change}")
     await world.execute("UPDATE agent_presence SET online = false, last_seen_at = NULL")
     answered = await beat()
     assert (answered.status_code, answered.json()["code"]) == (status, code)
+    assert [message for message in caplog.messages if message.startswith("security.")] == [event]
     assert await world.pool.fetchval("SELECT last_seen_at FROM agent_presence") is None
 
 
@@ -138,8 +139,9 @@ async def test_an_agent_that_may_not_beat_is_refused_and_not_noted(
         ({}, "unauthenticated"),
         ({"X-API-Key": "rdv_agent_7"}, "key_invalid"),
         ({"X-API-Key": f"rdv_agent_{'0' * 72}"}, "key_invalid"),
+        ({"X-API-Key": tokens.new_agent_key(bytes(32))}, "key_invalid"),
     ],
-    ids=["no key", "malformed", "wrong checksum"],
+    ids=["no key", "malformed", "wrong checksum", "unknown"],
 )
 async def test_without_a_good_key_it_is_401(http: AsyncClient, headers: dict[str, str], code: str) -> None:
     answered = await http.post(HEARTBEAT, json={}, headers=headers)
