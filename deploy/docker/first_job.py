@@ -66,7 +66,7 @@ def main() -> int:
         print(f"first job: no Docker engine with compose answers: {error}", file=sys.stderr)
         return 2
     try:
-        compose("up", "--detach", "--scale", "dispatcher=2")
+        compose("up", "--detach", "--build", "--scale", "dispatcher=2")
         found = first_job()
         if "B602" not in found:
             raise Failed(f"bandit did not find the sample's shell: {found}")

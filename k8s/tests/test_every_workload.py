@@ -82,7 +82,7 @@ def test_a_pod_may_take_longer_to_end_than_its_drain_takes(ours: Workload) -> No
     assert ours.pod.get("terminationGracePeriodSeconds", 30) >= needed + 15
 
 
-def test_a_pod_keeps_away_from_the_default_denial_only_by_named_edges(workload: Workload) -> None:
+def test_the_default_denial_holds_for_every_pod(workload: Workload) -> None:
     policies = {policy["metadata"]["name"]: policy["spec"] for policy in workload.others("NetworkPolicy")}
     assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     assert workload.manifest["metadata"].get("namespace") == next(
