@@ -1,13 +1,16 @@
 """The intervals and limits of "PlatformAgentHealthChecker" as they are when nobody sets them."""
 
 from datetime import timedelta
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent_health import brake
 from agent_health.app import create_app
 from agent_health.settings import Settings
 from platform_server.kit.serve import Runtime
+from platform_server.kit.settings import ServiceSettings
 
 Every = dict[str, timedelta]
 
@@ -70,3 +73,11 @@ async def test_every_interval_is_a_setting() -> None:
         "probe_interval_seconds",
         "lease_seconds",
     }
+
+
+def test_the_readme_has_every_setting_of_its_own_with_its_default() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    common = ServiceSettings.__struct_fields__
+    for setting in (field for field in msgspec.structs.fields(Settings) if field.name not in common):
+        default = f"{setting.default:g}" if setting.default != "" else "none"
+        assert f"| `PLATFORM_{setting.name.upper()}` | {default} |" in readme
