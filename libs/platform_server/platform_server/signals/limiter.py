@@ -109,6 +109,8 @@ class Limiter:
 
     async def restore(self, bans: Sequence[tuple[Network, timedelta]]) -> None:
         """Put back bans that Postgres remembers and Redis may have lost, each for what is left of it."""
+        for network, left in bans:
+            self._local.restore(network, left=left)
         try:
             for network, left in bans:
                 await self._client.set(_keys(network)[2], "1", px=max(1, int(left.total_seconds() * 1000)), nx=True)
