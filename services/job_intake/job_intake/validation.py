@@ -111,7 +111,7 @@ def _problems(type_: JobType, payload: msgspec.Raw) -> list[Problem]:
 def _tool(tool: object) -> Iterator[Problem]:
     if tool is None:
         yield _problem("tool_missing", "payload.tool", "Required for a scan.")
-    elif tool not in SCANNERS:
+    elif not isinstance(tool, str) or tool not in SCANNERS:
         yield _problem("tool_not_allowed", "payload.tool", f"Not one of: {', '.join(sorted(SCANNERS))}.")
 
 
