@@ -5,10 +5,10 @@ import os
 import resource
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import psutil
 
@@ -75,21 +75,23 @@ async def run(argv: Sequence[str], *, where: Path, environment: Mapping[str, str
 
 
 @asynccontextmanager
-async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, IO[bytes]]]:
+async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, IO[Any]]]:
     """A pipe of ours, its writing end to be closed once the child has it.
 
     Of a pipe of its own, asyncio waits for the end before it tells that the process has ended.
     """
-    read_end, write_end = (os.fdopen(end, mode) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
-    reader = asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), read_end
-    )
-    try:
-        yield reader, write_end
-    finally:
-        write_end.close()
-        transport.close()
+    with ExitStack() as ends:
+        read_end, write_end = (
+            ends.enter_context(os.fdopen(end, how)) for end, how in zip(os.pipe(), "rw", strict=True)
+        )
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), read_end
+        )
+        try:
+            yield reader, write_end
+        finally:
+            transport.close()
 
 
 def minimal_environment(home: Path, *, binary: Path) -> dict[str, str]:
