@@ -170,6 +170,15 @@ async def test_a_success_clears_only_the_failures_of_its_own_prefix(make: Make) 
     assert await is_banned(limiter, prefix="unseen-2")
 
 
+async def test_a_try_that_could_not_be_judged_is_given_back_and_proves_nothing(make: Make) -> None:
+    limiter = make()
+    for _ in range(10):
+        await limiter.reserve(HERE, prefix="unjudged")
+        await limiter.released(HERE, prefix="unjudged")
+    await ban(limiter)
+    assert await is_banned(limiter, prefix="unjudged")
+
+
 async def test_ipv6_counts_by_64(make: Make) -> None:
     limiter = make()
     for n in range(5):
