@@ -27,7 +27,7 @@ JOBS_OF_AGENTS = f"/api/v1/platform-agent/jobs/{A_JOB}"
 @pytest.fixture(scope="module")
 def rendered() -> str:
     """Two endpoints each."""
-    services = dict.fromkeys(SERVICES, [Endpoint("one.internal", 8000), Endpoint("127.0.0.1", 8001)])
+    services = {name: [Endpoint("one.internal", 8000), Endpoint("127.0.0.1", 8001)] for name in SERVICES}
     return render(ENVOY_TEMPLATE, services, listen=Endpoint("127.0.0.1", 8080), admin_port=9901, trusted_hops=1)
 
 
