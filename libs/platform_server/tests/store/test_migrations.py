@@ -134,13 +134,15 @@ async def columns(conn: Conn, table: str) -> dict[str, asyncpg.Record]:
     return {row["name"]: row for row in rows}
 
 
-@pytest.mark.parametrize("table", SPECIFIED)
-async def test_the_columns_are_those_of_the_specification(conn: Conn, table: str) -> None:
-    there = await columns(conn, table)
-    assert {name: there[name]["type"] for name in SPECIFIED[table]} == SPECIFIED[table]
-    for name in SPECIFIED[table]:
-        assert there[name]["default"] == DEFAULTS.get((table, name))
-        assert there[name]["not_null"] is (table == "bootstrap_tokens" and name in NOT_NULL)
+@pytest.mark.parametrize(
+    ("table", "column", "kind"),
+    [(table, column, kind) for table, columns in SPECIFIED.items() for column, kind in columns.items()],
+)
+async def test_a_column_is_that_of_the_specification(conn: Conn, table: str, column: str, kind: str) -> None:
+    there = (await columns(conn, table))[column]
+    assert there["type"] == kind
+    assert there["default"] == DEFAULTS.get((table, column))
+    assert there["not_null"] is (table == "bootstrap_tokens" and column in NOT_NULL)
 
 
 async def test_bootstrap_tokens_have_the_columns_of_the_specification_and_no_other(conn: Conn) -> None:
