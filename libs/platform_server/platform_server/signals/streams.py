@@ -18,27 +18,13 @@ Event = TypeVar("Event", bound=Struct)
 
 _Entry = tuple[bytes, dict[bytes, bytes]]
 
-_BODY = b"body"
-_MAX_LENGTH = 100_000
+BODY = b"body"
+MAX_LENGTH = 100_000
 
 
 class Stream(StrEnum):
     JOBS = "platform:jobs"
     AGENTS = "platform:agents"
-
-
-async def append(client: Redis, stream: Stream, events: Sequence[Struct]) -> bool:
-    """Append them; False when Redis is away. Nothing is lost by that: Postgres has the facts, sweeps find them."""
-    if not events:
-        return True
-    try:
-        async with client.pipeline(transaction=False) as pipe:
-            for event in events:
-                pipe.xadd(stream, {_BODY: msgspec.json.encode(event)}, maxlen=_MAX_LENGTH, approximate=True)
-            await pipe.execute()
-    except TROUBLE:
-        return False
-    return True
 
 
 class Reader(Generic[Event]):
@@ -110,7 +96,7 @@ class Reader(Generic[Event]):
         read: list[tuple[bytes, Event]] = []
         for entry, fields in entries:
             try:
-                read.append((entry, self._decoder.decode(fields[_BODY])))
+                read.append((entry, self._decoder.decode(fields[BODY])))
             except (KeyError, msgspec.DecodeError):
                 await self.done([entry])
         return read
