@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 BIN := .venv/bin
 PACKAGES := libs/platform_core libs/platform_server services/registration services/job_intake services/dispatcher \
 	services/queue_maintenance services/agent_health services/agent deploy/ops deploy/local
-TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests k8s/tests tests-e2e)
+TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests k8s/tests docs/tests tests-e2e)
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help

@@ -58,7 +58,7 @@ async def seen(stack: Stack) -> set[str]:
 
 
 @pytest.mark.parametrize("operation", operations.EVERYTHING, ids=lambda call: f"{call.method.value} {call.path}")
-def test_a_call_of_the_contract_succeeds_with_a_status_of_its_document(operation: Operation, seen: set[str]) -> None:
+def test_an_endpoint_answers(operation: Operation, seen: set[str]) -> None:
     assert operation.name in seen
 
 

@@ -177,19 +177,18 @@ async def a_forged_job_token(platform: Platform) -> None:
     await agent.report({"id": str(uuid4()), "auth_token": "k1.1." + "0" * 64}, "ack")
 
 
-@pytest.mark.parametrize(
-    ("kind", "reason", "provoke"),
-    [
-        ("security.auth.failure", "key_missing", a_missing_key),
-        ("security.agent.not_found", "key_unknown", a_key_nobody_has),
-        ("security.apikey.invalid", "key_malformed", a_malformed_key),
-        ("security.agent.inactive", "agent_disabled", a_disabled_agent),
-        ("security.agent.type_mismatch", "agent_type_mismatch", an_agent_that_is_no_platform_agent),
-        ("security.job.access_denied", "other_tenant", the_job_of_another_tenant),
-        ("security.token.invalid", "job_token_forged", a_forged_job_token),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
+EVENTS = [
+    ("security.auth.failure", "key_missing", a_missing_key),
+    ("security.agent.not_found", "key_unknown", a_key_nobody_has),
+    ("security.apikey.invalid", "key_malformed", a_malformed_key),
+    ("security.agent.inactive", "agent_disabled", a_disabled_agent),
+    ("security.agent.type_mismatch", "agent_type_mismatch", an_agent_that_is_no_platform_agent),
+    ("security.job.access_denied", "other_tenant", the_job_of_another_tenant),
+    ("security.token.invalid", "job_token_forged", a_forged_job_token),
+]
+
+
+@pytest.mark.parametrize(("kind", "reason", "provoke"), EVENTS, ids=[kind for kind, _, _ in EVENTS])
 async def test_each_security_event_is_a_structured_line_and_counted(
     platform: Platform, kind: str, reason: str, provoke: Callable[[Platform], Awaitable[None]]
 ) -> None:

@@ -134,13 +134,11 @@ async def columns(conn: Conn, table: str) -> dict[str, asyncpg.Record]:
     return {row["name"]: row for row in rows}
 
 
-@pytest.mark.parametrize(
-    ("table", "column", "kind"),
-    [(table, column, kind) for table, columns in SPECIFIED.items() for column, kind in columns.items()],
-)
-async def test_a_column_is_that_of_the_specification(conn: Conn, table: str, column: str, kind: str) -> None:
+@pytest.mark.parametrize("field", [f"{table}.{column}" for table, fields in SPECIFIED.items() for column in fields])
+async def test_a_column_is_that_of_the_specification(conn: Conn, field: str) -> None:
+    table, column = field.split(".")
     there = (await columns(conn, table))[column]
-    assert there["type"] == kind
+    assert there["type"] == SPECIFIED[table][column]
     assert there["default"] == DEFAULTS.get((table, column))
     assert there["not_null"] is (table == "bootstrap_tokens" and column in NOT_NULL)
 
@@ -228,6 +226,10 @@ NEVER = {
     "two tokens of a hash": """
         INSERT INTO bootstrap_tokens (id, token_hash, token_prefix, expires_at)
         SELECT {new}, token_hash, token_prefix, expires_at FROM bootstrap_tokens
+    """,
+    "two tokens of an id": """
+        INSERT INTO bootstrap_tokens (id, token_hash, token_prefix, expires_at)
+        SELECT id, repeat('b', 64), token_prefix, expires_at FROM bootstrap_tokens
     """,
     "a second fleet": "INSERT INTO fleet (mean_seconds) VALUES (1)",
 }
