@@ -113,6 +113,21 @@ class _Profile(Struct, frozen=True):
     region: str
 
 
+class _Ranking(Struct, frozen=True):
+    """As it comes: an array of nothing is null."""
+
+    lanes: int
+    depth: int
+    virtual_times: list[VirtualTime] | None
+    active: list[Active] | None
+    tenants: list[Ranked] | None
+    held: list[Held] | None
+    lanes_of_chosen: list[Lane] | None
+    jobs: list[Waiting] | None
+    requirements: list[_Requirement] | None
+    profiles: list[_Profile] | None
+
+
 class Look(Struct, frozen=True):
     """The answer of ``look``."""
 
@@ -159,21 +174,22 @@ class Ranking(Struct, frozen=True):
     profiles: Mapping[int, Profile]
 
     @classmethod
-    def of(cls, row: Any) -> "Ranking":
+    def of(cls, text: str) -> "Ranking":
+        told = msgspec.json.decode(text, type=_Ranking)
         return cls(
-            lanes=row["lanes"],
-            depth=row["depth"],
-            virtual_times={told.profile_id: told.v for told in _all(row["virtual_times"], VirtualTime)},
-            active={told.profile_id: told.weight for told in _all(row["active"], Active)},
-            tenants=_all(row["tenants"], Ranked),
-            held=_all(row["held"], Held),
-            lanes_of_chosen={lane.lane_id: lane for lane in _all(row["lanes_of_chosen"], Lane)},
-            jobs=_all(row["jobs"], Waiting),
+            lanes=told.lanes,
+            depth=told.depth,
+            virtual_times={vt.profile_id: vt.v for vt in told.virtual_times or ()},
+            active={active.profile_id: active.weight for active in told.active or ()},
+            tenants=told.tenants or (),
+            held=told.held or (),
+            lanes_of_chosen={lane.lane_id: lane for lane in told.lanes_of_chosen or ()},
+            jobs=told.jobs or (),
             requirements={
                 r.id: Requirement(r.capabilities, r.tool or None, r.preferred_region or None)
-                for r in _all(row["requirements"], _Requirement)
+                for r in told.requirements or ()
             },
-            profiles={g.id: Profile(g.capabilities, g.tools, g.region) for g in _all(row["profiles"], _Profile)},
+            profiles={g.id: Profile(g.capabilities, g.tools, g.region) for g in told.profiles or ()},
         )
 
 

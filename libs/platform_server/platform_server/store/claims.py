@@ -145,7 +145,7 @@ class _Batch:
     async def rank(self, conn: Conn) -> None:
         """The foremost tenants and the first jobs of their lanes."""
         woken = self._look.woken
-        row = await conn.fetchrow(
+        text = await conn.fetchval(
             SQL["rank"],
             self._look.now.timestamp(),
             self._patience.total_seconds(),
@@ -161,7 +161,7 @@ class _Batch:
             list(self._books.turns),
             list(self._books.turns.values()),
         )
-        self._ranking = Ranking.of(row)
+        self._ranking = Ranking.of(text)
         self._books.take_in(self._ranking)
         self._jobs = _by_lane(self._ranking.lanes_of_chosen, self._ranking.jobs)
 
