@@ -23,6 +23,8 @@ CREATE FUNCTION rank_tenants(
 LANGUAGE plpgsql VOLATILE
 SET enable_nestloop = off
 SET enable_mergejoin = off
+SET enable_sort = off
+SET work_mem = '64MB'
 SET plan_cache_mode = force_generic_plan
 SET jit = off
 AS $$
