@@ -8,7 +8,7 @@ TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests k8s/tests tests
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down logs status demo test check types fmt lock migrate-up migrate-down migrate-status bench
+.PHONY: help setup up down logs status demo test test-compose check types fmt lock migrate-up migrate-down migrate-status bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,12 +39,16 @@ demo: setup ## from nothing: agents register, tenants scan, findings come back
 test: setup ## every test, from nothing
 	$(BIN)/pytest -q
 
-check: setup ## format, lint, types, import contracts, the gateway's configuration
+test-compose: setup ## docker-compose.yml for real: needs a Docker engine with compose, and says so
+	$(BIN)/python deploy/docker/first_job.py
+
+check: setup ## format, lint, types, import contracts, the gateway's configuration, Dockerfiles
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(MAKE) --no-print-directory types
 	$(BIN)/lint-imports
 	$(BIN)/python -m platform_stack.gateway deploy/gateway/envoy.yaml
+	$(BIN)/hadolint deploy/docker/Dockerfile deploy/docker/local-engines.Dockerfile
 
 types: setup ## the strict type check
 	$(BIN)/mypy --exclude '/tests/'
@@ -54,9 +58,11 @@ fmt: setup ## format, and mend what a machine can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-lock: setup ## pin requirements.in, with hashes
-	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--strip-extras --allow-unsafe --no-header -o requirements.lock requirements.in
+lock: setup ## pin requirements.in, and of it what the images need, with hashes
+	@for lock in requirements deploy/docker/locks/service deploy/docker/locks/agent deploy/docker/locks/build \
+		deploy/docker/locks/engines; do \
+		echo "$$lock.lock"; $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --strip-extras --allow-unsafe --no-header -o $$lock.lock $$lock.in || exit 1; done
 
 migrate-up: setup ## apply what is missing to PLATFORM_DATABASE_URL, or to the running stack
 	@$(BIN)/platform-stack migrate up

@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=text).set_defaults(run=run)
     logs = commands.add_parser("logs", help="the latest lines of every log, or of one")
-    logs.add_argument("name", nargs="?", default="*")
+    logs.add_argument("name", nargs="?", default="", help="what the log's name begins with")
     logs.add_argument("--lines", type=int, default=20)
     logs.set_defaults(run=show_logs)
     token = commands.add_parser("token", help="print a JWT of 24 hours, and nothing else")

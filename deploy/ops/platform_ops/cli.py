@@ -22,20 +22,22 @@ class UsageError(Exception):
 def main() -> None:
     arguments = _parser().parse_args()
     try:
-        print(arguments.run(arguments))
-    except (UsageError, gateway.BadEnvironment, httpx.HTTPError) as error:
+        _tell(arguments.run(arguments), arguments.out)
+    except (UsageError, gateway.BadEnvironment, migrate.Unmigrated, httpx.HTTPError) as error:
         print(f"platform-ops: {error}", file=sys.stderr)
         sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="platform-ops", description=__doc__)
+    parser.set_defaults(out=None)
     commands = parser.add_subparsers(required=True)
     migration = commands.add_parser("migrate", help="the schema of PLATFORM_DATABASE_URL")
-    migration.add_argument("direction", choices=["up", "down", "status"])
+    migration.add_argument("direction", choices=["up", "down", "status", "wait"])
     migration.set_defaults(run=lambda told: migrate.carry_out(told.direction, _told("PLATFORM_DATABASE_URL")))
     config = commands.add_parser("gateway-config", help="print Envoy's configuration, from GATEWAY_*")
     config.add_argument("template", type=Path, help="deploy/gateway/envoy.yaml")
+    _may_write(config)
     config.set_defaults(run=lambda told: gateway.render_for(told.template, os.environ))
     token = commands.add_parser("token", help="print a JWT of 24 hours, and nothing else")
     whose = token.add_mutually_exclusive_group(required=True)
@@ -48,8 +50,22 @@ def _parser() -> argparse.ArgumentParser:
     bootstrap = commands.add_parser("bootstrap-token", help="print a token that agents register with, and nothing else")
     bootstrap.add_argument("--uses", type=int, default=1)
     bootstrap.add_argument("--hours", type=int, default=24)
+    _may_write(bootstrap)
     bootstrap.set_defaults(run=print_bootstrap_token)
     return parser
+
+
+def _may_write(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, help="write it there instead, for our own user only")
+
+
+def _tell(text: str, out: Path | None) -> None:
+    if out is None:
+        print(text)
+        return
+    out.unlink(missing_ok=True)
+    out.touch(mode=0o600)
+    out.write_text(text, encoding="utf-8")
 
 
 def print_token(told: argparse.Namespace) -> str:

@@ -1,14 +1,20 @@
 """Schema migrations: plain SQL files, run by yoyo."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import psycopg
 from yoyo import get_backend, read_migrations
 from yoyo.backends import DatabaseBackend
 from yoyo.migrations import MigrationList
+
+
+class Unmigrated(Exception):
+    """The schema did not become what this code needs; the text names what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +46,32 @@ def status(dsn: str) -> list[Migration]:
         return [Migration(migration.id, migration.id not in missing) for migration in _migrations()]
 
 
+def wait(dsn: str, *, seconds: float = 600.0) -> None:
+    """Until nothing is missing, while another applies it. Only reads. Raises Unmigrated when it takes too long."""
+    deadline = time.monotonic() + seconds
+    while missing := _missing(dsn):
+        if time.monotonic() > deadline:
+            raise Unmigrated(f"missing: {', '.join(sorted(missing))}")
+        time.sleep(1)
+
+
+def _missing(dsn: str) -> set[str]:
+    """Read without yoyo, which would make its tables at the same time as who applies."""
+    ours = {migration.id for migration in _migrations()}
+    try:
+        with psycopg.connect(dsn, connect_timeout=5) as connection:
+            rows = connection.execute("SELECT migration_id FROM _yoyo_migration").fetchall()
+    except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
+        return ours
+    return ours - {row[0] for row in rows}
+
+
 def carry_out(direction: str, dsn: str) -> str:
-    """``up``, ``down`` by one, or ``status``; returns what to tell."""
+    """``up``, ``down`` by one, ``status`` or ``wait`` for another's ``up``; what to tell. Raises Unmigrated."""
     match direction:
+        case "wait":
+            wait(dsn)
+            return "nothing is missing"
         case "up":
             return f"{up(dsn)} applied"
         case "down":

@@ -4,6 +4,10 @@ from pathlib import Path
 
 import jwt
 import psycopg
+import pytest
+
+from platform_ops import migrate
+from platform_stack.processes import free_port
 
 SECRET = "a secret of at least thirty-two bytes"
 
@@ -24,8 +28,25 @@ def test_migrations_go_down_and_up_again(database: str) -> None:
     assert platform_ops("migrate", "down", PLATFORM_DATABASE_URL=database).stdout == "1 rolled back\n"
     assert tables() < before
     assert "missing" in platform_ops("migrate", "status", PLATFORM_DATABASE_URL=database).stdout
+    with pytest.raises(migrate.Unmigrated, match="missing: 0000"):
+        migrate.wait(database, seconds=0)
     assert platform_ops("migrate", "up", PLATFORM_DATABASE_URL=database).stdout == "1 applied\n"
+    assert platform_ops("migrate", "wait", PLATFORM_DATABASE_URL=database).stdout == "nothing is missing\n"
     assert tables() == before
+
+
+def test_a_database_that_is_not_there_is_waited_for() -> None:
+    with pytest.raises(migrate.Unmigrated):
+        migrate.wait(f"postgresql://nobody@127.0.0.1:{free_port()}/none", seconds=0)
+
+
+def test_what_is_secret_is_written_for_its_owner_only(tmp_path: Path) -> None:
+    template, out = tmp_path / "envoy.yaml", tmp_path / "rendered.yaml"
+    template.write_text("$LISTEN_PORT")
+    services = {f"GATEWAY_{name}": "host:1" for name in ("DISPATCHER", "AGENT_HEALTH", "REGISTRATION", "JOB_INTAKE")}
+    told = platform_ops("gateway-config", str(template), "--out", str(out), **services)
+    assert (told.returncode, told.stdout, out.read_text()) == (0, "", "8080")
+    assert out.stat().st_mode & 0o777 == 0o600
 
 
 def test_an_administrators_token_is_printed_alone() -> None:

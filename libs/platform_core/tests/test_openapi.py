@@ -206,7 +206,7 @@ def test_lists_take_a_limit_of_1_to_200_and_a_cursor(everything: Json) -> None:
 
 def test_a_submission_may_carry_an_idempotency_key(everything: Json) -> None:
     named = [op.name for op in EVERYTHING if "Idempotency-Key" in found(operation_in(everything, op), "name")]
-    assert named == ["submit_job"]
+    assert named == ["submit_job", "retry_job"]
 
 
 def test_descriptions_are_for_people(everything: Json) -> None:

@@ -138,7 +138,7 @@ class Api:
         answer = await self._send("POST", path, content=content, headers=sent, seconds=seconds)
         try:
             return msgspec.json.decode(answer, type=kind)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Away("the answer cannot be read") from error
 
     async def _send(self, method: str, path: str, *, content: bytes, headers: dict[str, str], seconds: float) -> bytes:
@@ -166,7 +166,7 @@ def pause(attempt: int, *, asked: timedelta | None = None) -> float:
 def _refusal(response: httpx.Response) -> Refused | Away:
     try:
         problem = msgspec.json.decode(response.content, type=_Problem)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         problem = _Problem()
     if response.status_code == 429 or response.status_code >= 500:
         return Away(f"{response.status_code} {problem.code}", _retry_after(response))

@@ -56,11 +56,12 @@ async def _serve(told: Settings) -> int:
     bench = Bench(
         tools=scanners.installed(TABLE, told.scanners),
         workspace=told.workspace,
+        cache=told.state / "cache",
         judge=partial(checked_addresses, private_allowed=told.allow_private_targets),
         max_memory_bytes=told.max_memory_bytes,
     )
     try:
-        await _work(Workshop(api, told, bench, Outbox(api, told.state / "outbox")), stopping)
+        await register_and_work(Workshop(api, told, bench, Outbox(api, told.state / "outbox")), stopping)
     except Stopped:
         pass
     finally:
@@ -68,7 +69,7 @@ async def _serve(told: Settings) -> int:
     return 0
 
 
-async def _work(workshop: Workshop, stopping: Stopping) -> None:
+async def register_and_work(workshop: Workshop, stopping: Stopping) -> None:
     """Register and work, for ever: a key that is refused is forgotten, and a bootstrap token gives a new one.
 
     Raises Stopped, NoIdentity or Refused.

@@ -3,12 +3,16 @@
 import asyncio
 import os
 import platform
+import random
 from pathlib import Path
 
 from exploop_agent import log
 from exploop_agent.api import Api, Away, Refused, pause
 from exploop_agent.settings import VERSION, Settings
 from platform_core.wire.agents import Register
+
+# Seconds between two tries for a name.
+_NAME_TAKEN_PAUSE = 20.0
 
 
 class NoIdentity(Exception):
@@ -80,7 +84,7 @@ async def _register(api: Api, body: Register) -> str:
                 raise
             # Most likely by ourselves, before we crashed: it is free again once that agent counts as offline.
             log.warning("name_taken", name=body.name)
-            await asyncio.sleep(pause(6))
+            await asyncio.sleep(random.uniform(0.5, 1) * _NAME_TAKEN_PAUSE)  # noqa: S311 - jitter
         else:
             log.info("registered", agent=made.agent.id, name=made.agent.name)
             return made.api_key

@@ -1,5 +1,6 @@
 """Installs scanners that are Python packages, each into an environment of its own from its own hashed lock."""
 
+import fcntl
 import hashlib
 import subprocess
 import sys
@@ -21,10 +22,15 @@ def install(names: list[str], folder: Path) -> None:
 
     Raises UnknownScanner or subprocess.CalledProcessError.
     """
-    for name in names or list(ENVIRONMENTS):
+    for name in names:
         if name not in ENVIRONMENTS:
             raise UnknownScanner(f"{name}: not one of {', '.join(ENVIRONMENTS)}")
-        _install(ENVIRONMENTS[name], folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Several stacks, or test runs, may share the folder.
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in names or ENVIRONMENTS:
+            _install(ENVIRONMENTS[name], folder)
 
 
 def _install(environment: str, folder: Path) -> None:

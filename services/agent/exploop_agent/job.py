@@ -53,6 +53,8 @@ async def _outcome(job: protocol.PolledJob, workshop: Workshop, credentials: Job
     try:
         async with asyncio.timeout(job.timeout):
             return _completed(await _work(job, workshop, credentials))
+    except Cancelled:
+        raise
     except TimeoutError:
         return _failed("timeout")
     except (Failure, TargetRefused, ReportUnreadable) as failure:
@@ -61,9 +63,9 @@ async def _outcome(job: protocol.PolledJob, workshop: Workshop, credentials: Job
         return _failed("the payload cannot be read")
     except TooMuchMemory:
         return _failed("the scanner needed more memory than it may have")
-    except OSError as error:
-        # A full disk, a binary that is gone: the tenant hears that it failed, the operator why.
-        log.warning("job_broke", job=job.id, why=error)
+    except Exception as error:
+        # A full disk, a binary that is gone, a mistake of ours: the tenant hears that it failed, the operator why.
+        log.warning("job_broke", job=job.id, why=repr(error))
         return _failed("the agent could not run it")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -32,8 +33,11 @@ class _Unanswerable(Exception):
 async def filtering_proxy(judge: Judge) -> AsyncIterator[str]:
     """The address of a proxy on this machine that is there for one job."""
     proxy = _Proxy(judge)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, limit=_MAX_HEAD_BYTES)
+    # Made so, it is ours to close from the first moment at which we can be cancelled.
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = await asyncio.start_server(proxy.serve, sock=listening, limit=_MAX_HEAD_BYTES, start_serving=False)
     try:
+        await server.start_serving()
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()

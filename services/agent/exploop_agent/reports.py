@@ -24,7 +24,7 @@ def read(report: Path, kind: Report, *, tool: str, root: Path | None) -> list[Fi
             case Report.PIP_AUDIT:
                 found = pip_audit.findings(raw, tool=tool)
         return list(islice(found, MAX_FINDINGS))
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ReportUnreadable("the scanner's report cannot be read") from error
 
 

@@ -1,9 +1,11 @@
 """One scan: its target found and checked, its scanner run, its report read."""
 
 import asyncio
+import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -16,7 +18,7 @@ from exploop_agent.network import AddressRefused
 from exploop_agent.process import Ended, Limits
 from exploop_agent.proxy import Judge, filtering_proxy
 from exploop_agent.reports import read
-from exploop_agent.scanners import Aim, Scanner, Target, WayOut
+from exploop_agent.scanners import Aim, Call, Scanner, Target, WayOut
 from exploop_agent.table import TABLE
 from exploop_agent.workspace import TargetRefused
 from platform_core.domain.errors import Invalid
@@ -24,6 +26,8 @@ from platform_core.domain.targets import GitTarget, ImageTarget, NetworkTarget, 
 
 # How often the platform hears that a scan goes on: it keeps the job and this agent alive.
 _PROGRESS_SECONDS = 10.0
+_ERROR = re.compile("error|fatal|panic|exception", re.IGNORECASE)
+_MAX_DATABASE_BYTES = 8 * 2**30
 _DEFAULT_REGISTRY = "index.docker.io"
 
 Tell = Callable[[int, str], Awaitable[None]]
@@ -46,8 +50,10 @@ class Bench:
 
     tools: Mapping[str, Path]
     workspace: Path | None
+    cache: Path
     judge: Judge
     max_memory_bytes: int
+    one_at_a_time: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
 
 async def scan(order: Order, bench: Bench, *, tenant: UUID, seconds: int, tell: Tell) -> list[Finding]:
@@ -61,24 +67,33 @@ async def scan(order: Order, bench: Bench, *, tenant: UUID, seconds: int, tell: 
     limits = Limits(seconds=seconds, memory_bytes=bench.max_memory_bytes)
     with tempfile.TemporaryDirectory(prefix="exploop-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
+        report = folder / scanner.report_name
         async with filtering_proxy(bench.judge) as proxy:
             await tell(5, f"preparing {order.target}")
             prepare = partial(_prepare, scanner, order.target, bench, tenant=tenant)
             target = await prepare(clone_into=folder / "repository", proxy=proxy, limits=limits)
-            report = folder / scanner.report_name
-            running = process.run(
-                scanners.command(scanner, binary, target=target, report=report, proxy=proxy),
-                where=scanners.working_directory(scanner, target=target, folder=folder),
-                environment=process.minimal_environment(
-                    folder, binary=binary, proxy=proxy if scanner.way_out is WayOut.VARIABLES else None
-                ),
-                limits=limits,
-            )
+            call = Call(binary, target, report, proxy, bench.cache)
+            running = _run(scanner, call, bench, limits=limits)
             ended = await _with_progress(running, tell, f"{scanner.name} is scanning")
-        _check(scanner, ended, report)
+        if not _ran(scanner, ended, report):
+            raise Failure(f"{scanner.name} ended with code {ended.code}: {_reason(ended, hide=(target.root, folder))}")
         found = read(report, scanner.report, tool=scanner.name, root=target.root) if report.exists() else []
     await tell(95, f"{len(found)} findings")
     return found
+
+
+async def _run(scanner: Scanner, call: Call, bench: Bench, *, limits: Limits) -> Ended:
+    folder = call.report.parent
+    start = partial(
+        process.run,
+        scanners.command(scanner, call),
+        where=scanners.working_directory(scanner, target=call.target, folder=folder),
+        environment=process.minimal_environment(folder, binary=call.binary) | scanners.variables(scanner, call),
+    )
+    if not scanner.cached:
+        return await start(limits=limits)
+    async with bench.one_at_a_time[scanner.binary]:
+        return await start(limits=replace(limits, file_bytes=_MAX_DATABASE_BYTES))
 
 
 async def _prepare(
@@ -130,13 +145,19 @@ def _addresses(target: NetworkTarget) -> str:
     return f"http://{target.url},https://{target.url}"
 
 
-def _check(scanner: Scanner, ended: Ended, report: Path) -> None:
-    """Raises Failure when it did not run to its end."""
+def _ran(scanner: Scanner, ended: Ended, report: Path) -> bool:
+    """Did it run to its end?"""
     clean = scanner.silent_when_clean and ended.code == 0
-    if ended.code in scanner.findings_exit and (report.exists() or clean):
-        return
-    said = [line.strip() for line in ended.output.splitlines() if line.strip()]
-    raise Failure(f"{scanner.name} ended with code {ended.code}: {said[-1][:500] if said else 'it said nothing'}")
+    return ended.code in scanner.findings_exit and (report.exists() or clean)
+
+
+def _reason(ended: Ended, *, hide: tuple[Path | None, ...]) -> str:
+    """The last line that tells of an error, else the last one; without this machine's folders."""
+    said = [line.strip() for line in ended.output.splitlines() if line.strip()] or ["it said nothing"]
+    line = next((line for line in reversed(said) if _ERROR.search(line)), said[-1])
+    for folder in hide:
+        line = line.replace(f"{folder}/", "")
+    return line[:500]
 
 
 async def _with_progress(work: Awaitable[Ended], tell: Tell, message: str) -> Ended:

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from importlib.resources import files
 from pathlib import Path
@@ -51,11 +51,13 @@ class Where(Enum):
 @dataclass(frozen=True, slots=True)
 class Scanner:
     """``calls``: for what it can be aimed at, the arguments: templates for ``$target``, ``$report`` (a file), its
-    ``$folder``, ``$proxy``, ``$resource``, and ``$rules``, the folder of ours.
+    ``$folder``, ``$proxy``, ``$resource``, ``$cache``, and ``$rules``, the folder of ours. ``variables``: added to its
+    environment, templates too.
 
     ``environment``: its own, in the scanners' folder, where it is looked for first. ``resource``: what it needs
     besides its binary, under the same prefix. ``findings_exit``: codes that mean that it ran, findings or not.
     ``needs``: a file without which a folder is nothing for it. ``silent_when_clean``: no findings, no report.
+    ``cached``: it fetches a database, which it keeps in ``$cache`` from job to job; one job at a time uses that.
     """
 
     name: str
@@ -69,6 +71,8 @@ class Scanner:
     resource: str | None = None
     needs: str | None = None
     silent_when_clean: bool = False
+    cached: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
     where: Where = Where.JOB
 
 
@@ -97,17 +101,40 @@ def installed(table: Mapping[str, Scanner], scanners_dir: Path | None) -> dict[s
     return {name: path for name, path in located.items() if path is not None}
 
 
-def command(scanner: Scanner, binary: Path, *, target: Target, report: Path, proxy: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the templates of one job's call are filled with. ``cache``: the folder of all scanners' caches."""
+
+    binary: Path
+    target: Target
+    report: Path
+    proxy: str
+    cache: Path
+
+    def filled(self, scanner: Scanner, template: str) -> str:
+        values = {
+            "target": self.target.text,
+            "report": str(self.report),
+            "folder": str(self.report.parent),
+            "proxy": self.proxy,
+            "cache": str(self.cache / scanner.binary),
+            "resource": str(_prefix(self.binary) / (scanner.resource or "")),
+            "rules": str(RULES),
+        }
+        return Template(template).substitute(values)
+
+
+def command(scanner: Scanner, call: Call) -> list[str]:
     """The argument list; never a shell."""
-    values = {
-        "target": target.text,
-        "report": str(report),
-        "folder": str(report.parent),
-        "proxy": proxy,
-        "resource": str(_prefix(binary) / (scanner.resource or "")),
-        "rules": str(RULES),
-    }
-    return [str(binary), *(Template(word).substitute(values) for word in scanner.calls[target.aim])]
+    return [str(call.binary), *(call.filled(scanner, word) for word in scanner.calls[call.target.aim])]
+
+
+def variables(scanner: Scanner, call: Call) -> dict[str, str]:
+    """What its environment has besides the minimum."""
+    told = {name: call.filled(scanner, value) for name, value in scanner.variables.items()}
+    if scanner.way_out is WayOut.VARIABLES:
+        told |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), call.proxy)
+    return told
 
 
 def working_directory(scanner: Scanner, *, target: Target, folder: Path) -> Path:

@@ -8,7 +8,11 @@ from typing import Final
 
 from exploop_agent.scanners import Aim, Report, Scanner, WayOut, Where
 
-_SARIF_TRIVY: Final = ("--quiet", "--timeout", "2h", "--format", "sarif", "--output", "$report", "--", "$target")
+# What trivy learns of one tenant's files stays in memory; only its databases are kept.
+_TRIVY: Final = (
+    "--quiet", "--timeout", "2h", "--cache-dir", "$cache", "--cache-backend", "memory",
+    "--format", "sarif", "--output", "$report", "--", "$target",
+)  # fmt: skip
 _EVERYTHING: Final = ("--scanners", "vuln,misconfig,secret,license")
 _BANDIT: Final = (
     "--quiet", "--ini", "$rules/bandit.ini", "--recursive", "--format", "sarif", "--output", "$report", "--", "$target",
@@ -45,10 +49,19 @@ _NUCLEI: Final = (
 def _trivy(name: str, *, code: tuple[str, ...] | None = None, image: tuple[str, ...] | None = None) -> Scanner:
     calls: dict[Aim, tuple[str, ...]] = {}
     if code is not None:
-        calls |= {Aim.FOLDER: (*code, *_SARIF_TRIVY), Aim.FILE: (*code, *_SARIF_TRIVY)}
+        calls |= {Aim.FOLDER: (*code, *_TRIVY), Aim.FILE: (*code, *_TRIVY)}
     if image is not None:
-        calls[Aim.IMAGE] = (*image, *_SARIF_TRIVY)
-    return Scanner(name, "trivy", calls, way_out=WayOut.VARIABLES, findings_exit=frozenset({0}), environment="trivy")
+        calls[Aim.IMAGE] = (*image, *_TRIVY)
+    return Scanner(
+        name,
+        "trivy",
+        calls,
+        way_out=WayOut.VARIABLES,
+        findings_exit=frozenset({0}),
+        environment="trivy",
+        cached=True,
+        variables={"TRIVY_DISABLE_TELEMETRY": "true", "TRIVY_SKIP_VERSION_CHECK": "true"},
+    )
 
 
 _ROWS: Final = (
@@ -106,6 +119,8 @@ _ROWS: Final = (
         {Aim.FOLDER: ("-fmt", "sarif", "-out", "$report", "--", "$target/...")},
         way_out=WayOut.VARIABLES,
         environment="gosec",
+        # No C compiler is run on a project's behalf, nor a toolchain that it names.
+        variables={"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
     ),
     Scanner(
         "grype",
@@ -118,6 +133,8 @@ _ROWS: Final = (
         way_out=WayOut.VARIABLES,
         findings_exit=frozenset({0}),
         environment="grype",
+        cached=True,
+        variables={"GRYPE_DB_CACHE_DIR": "$cache", "GRYPE_CHECK_FOR_APP_UPDATE": "false"},
     ),
     Scanner(
         "tfsec",

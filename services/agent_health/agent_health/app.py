@@ -23,8 +23,8 @@ from platform_server.assembly.announcer import Announcer
 from platform_server.assembly.service import application, limits_of, opened
 from platform_server.assembly.workers import Acting, lease_of
 from platform_server.kit import serve
-from platform_server.kit.loops import Loop, running
-from platform_server.signals.wakeups import Channel, Subscription, listening
+from platform_server.kit.loops import Loop, beside, running
+from platform_server.signals.wakeups import Channel, Subscription
 from platform_server.store.connection import Pool, answers
 
 NAME = "agent-health"
@@ -46,7 +46,9 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
             door.keys.forget(AgentId(msgspec.json.decode(raw, type=AgentControl).agent_id))
 
         acting = Acting(at.pool, lease_of(NAME, seconds=settings.lease_seconds))
-        reachability = Reachability(_checks(at.pool, settings))
+        reachability = Reachability(
+            _checks(at.pool, settings), every=timedelta(seconds=settings.probe_interval_seconds)
+        )
         stale_after = timedelta(seconds=settings.stale_after_seconds)
         checker = HealthChecker(acting, announcer, reachability, stale_after=stale_after)
         runtime.health.loops = loops = [
@@ -55,7 +57,8 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
             Loop("omissions", omissions.forget_old, interval * 10),
         ]
         at.stack.push_async_callback(acting.give_up)
-        await at.stack.enter_async_context(listening(Subscription(at.redis, {Channel.AGENT_CONTROL: heard})))
+        subscription = Subscription(at.redis, {Channel.AGENT_CONTROL: heard})
+        await at.stack.enter_async_context(beside(subscription.run(), "subscription"))
         await at.stack.enter_async_context(running(loops))
         heartbeats = Heartbeats(at.pool, announcer, omissions, max_retries=settings.max_retries)
         yield State(agents=door.keys, heartbeats=heartbeats, next_heartbeat=interval)

@@ -15,26 +15,42 @@ log = logs.logger(__name__)
 Check = Callable[[], Awaitable[bool]]
 
 _PATIENCE: Final = timedelta(seconds=2)
+# Looks further apart than so many intervals, and than all checks may take, mean that nobody looked.
+_GAPS: Final = 3
+_LEAST_GAP: Final = timedelta(seconds=10)
 
 
 class Reachability:
-    """Begins as just broken: what happened before this process was there, it cannot know."""
+    """Begins as just broken: what happened before this process was there, it cannot know.
 
-    def __init__(self, checks: Sequence[Check]) -> None:
+    ``every``: how often it looks. When it did not for long, this process was paused, and heard no agent meanwhile.
+    """
+
+    def __init__(
+        self, checks: Sequence[Check], *, every: timedelta, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._checks = checks
-        self._broken_at = time.monotonic()
+        self._longest_gap = max(every * _GAPS, _LEAST_GAP).total_seconds()
+        self._clock = clock
+        self._looked_at = self._broken_at = clock()
 
     @property
     def unbroken(self) -> timedelta:
         """For how long everything that we looked at has answered."""
-        return timedelta(seconds=time.monotonic() - self._broken_at)
+        return timedelta(seconds=0 if self._paused else self._clock() - self._broken_at)
 
     async def probe(self) -> int:
         """A step: look once."""
-        if not all([await _holds(check) for check in self._checks]):
-            self._broken_at = time.monotonic()
+        holds = [await _holds(check) for check in self._checks]
+        if self._paused or not all(holds):
+            self._broken_at = self._clock()
             log.warning("agents_cannot_reach_us")
+        self._looked_at = self._clock()
         return 0
+
+    @property
+    def _paused(self) -> bool:
+        return self._clock() - self._looked_at > self._longest_gap
 
 
 async def _holds(check: Check) -> bool:

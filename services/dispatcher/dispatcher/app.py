@@ -24,10 +24,10 @@ from platform_server.assembly.agent_door import agent_door
 from platform_server.assembly.announcer import Announcer
 from platform_server.assembly.service import application, limits_of, opened
 from platform_server.kit import serve
-from platform_server.kit.loops import Loop, running
+from platform_server.kit.loops import Loop, beside, running
 from platform_server.kit.settings import job_token_keys
 from platform_server.signals import waiting
-from platform_server.signals.wakeups import Channel, Subscription, listening
+from platform_server.signals.wakeups import Channel, Subscription
 from platform_server.store import claims
 from platform_server.store.claims import Claimed, HandedOut, Offer
 from platform_server.store.connection import open_pool
@@ -79,7 +79,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
             Loop("waiting", polls.tell_waiting, timedelta(seconds=waiting.EVERY_SECONDS)),
             *door.loops,
         ]
-        await at.stack.enter_async_context(listening(subscription))
+        await at.stack.enter_async_context(beside(subscription.run(), "subscription"))
         await at.stack.enter_async_context(running(loops))
         await at.stack.enter_async_context(_in_background(broker.run(), "claims"))
         await at.stack.enter_async_context(_in_background(_drain(runtime.draining, broker), "drain"))

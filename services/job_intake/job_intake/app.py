@@ -10,7 +10,6 @@ from starlette.applications import Starlette
 from job_intake.routes import ROUTES, State
 from job_intake.settings import Settings
 from job_intake.submissions import Submissions
-from platform_server.assembly.announcer import Announcer
 from platform_server.assembly.service import application, jwt_rules, opened
 from platform_server.kit import serve
 from platform_server.kit.settings import job_token_keys
@@ -27,10 +26,9 @@ def create_app(settings: Settings, runtime: serve.Runtime) -> Starlette:
 @asynccontextmanager
 async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime) -> AsyncIterator[State]:
     async with opened(settings, runtime, name=NAME) as at:
-        announcer = Announcer(at.redis)
         submissions = Submissions(
             at.pool,
-            announcer,
+            at.announcer,
             job_token_keys(settings.job_token_keys),
             somebody_fits=partial(waiting.somebody_fits, at.redis),
             assign_wait=timedelta(milliseconds=settings.assign_wait_ms),
@@ -39,7 +37,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
             pool=at.pool,
             jwt=jwt_rules(settings),
             submissions=submissions,
-            announcer=announcer,
+            announcer=at.announcer,
             rate=SubmitRate(at.redis),
         )
 

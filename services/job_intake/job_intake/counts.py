@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from platform_core.domain.errors import DomainError, Invalid, TooLarge
+from job_intake.validation import Refused
+from platform_core.domain.errors import DomainError, TooLarge
 from platform_core.domain.jobs import JobType
 from platform_server.kit import metrics
 
 
-@dataclass(slots=True)
 class Submission:
     """``type`` is known once the body was read."""
 
@@ -17,25 +16,30 @@ class Submission:
 
 
 @contextmanager
-def counted() -> Iterator[Submission]:
-    """Count the submission that the body makes: accepted, or rejected when it raises."""
+def refusals() -> Iterator[Submission]:
+    """Count the submission as rejected when the body raises, by what was wrong with it."""
     submission = Submission()
     try:
         yield submission
     except DomainError as refusal:
-        _count(submission, "rejected")
-        if isinstance(refusal, TooLarge):
-            metrics.VALIDATION_FAILURES.labels("payload_too_large").inc()
-        elif isinstance(refusal, Invalid) and submission.type is None and not _told_apart(refusal):
-            metrics.VALIDATION_FAILURES.labels("body_malformed").inc()
+        if isinstance(refusal, Refused):
+            submission.type = refusal.type or submission.type
+        for reason in _reasons(refusal):
+            metrics.VALIDATION_FAILURES.labels(reason).inc()
+        metrics.JOBS_SUBMITTED.labels(submission.type or "unknown", "rejected").inc()
         raise
-    _count(submission, "accepted")
 
 
-def _told_apart(refusal: Invalid) -> bool:
-    """Was it the payload, whose problems have reasons of their own?"""
-    return all(error.field.startswith("payload") for error in refusal.errors)
+def accepted(kind: JobType) -> None:
+    """Count a job that was queued; the first answer given again is no submission of its own."""
+    metrics.JOBS_SUBMITTED.labels(kind, "accepted").inc()
 
 
-def _count(submission: Submission, status: str) -> None:
-    metrics.JOBS_SUBMITTED.labels(submission.type or "unknown", status).inc()
+def _reasons(refusal: DomainError) -> tuple[str, ...]:
+    match refusal:
+        case Refused():
+            return refusal.reasons
+        case TooLarge():
+            return ("payload_too_large",)
+        case _:
+            return ()

@@ -1,34 +1,30 @@
 """The tenants' routes, and the administrators' statistics. A handler decodes, calls, encodes."""
 
 from collections.abc import Sequence
-from typing import Annotated, TypedDict
+from typing import NamedTuple, TypedDict
 
 import msgspec
-from msgspec import Meta
 from starlette.requests import Request as AnyRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from job_intake import documents, validation, views
-from job_intake.counts import counted
+from job_intake import counts, documents, validation, views
 from job_intake.submissions import Submissions
-from platform_core.domain.errors import FieldError, Invalid, JobOver, NotFound
+from platform_core.domain.errors import JobOver, NotFound
 from platform_core.domain.ids import JobId, TenantId
 from platform_core.domain.jobs import MAX_PAYLOAD_BYTES, JobStatus
 from platform_core.wire import jobs as wire
 from platform_core.wire.events import ControlKind, JobEventKind
 from platform_core.wire.queries import JobQuery
 from platform_server.assembly.announcer import Announcer
-from platform_server.kit import auth, metrics, pages, security
-from platform_server.kit.bodies import answer, decode, read_bytes
+from platform_server.kit import auth, pages, security
+from platform_server.kit.bodies import answer, read_bytes
 from platform_server.signals.rate import SubmitRate
 from platform_server.store import jobs, tenants
 from platform_server.store.connection import Pool, acquire, transaction
 
 # Room for the fields around the payload, whose own limit is judged apart.
 _BODY_LIMIT = MAX_PAYLOAD_BYTES + 65_536
-
-_Key = Annotated[str, Meta(min_length=1, max_length=255)]
 
 
 class State(TypedDict):
@@ -44,21 +40,24 @@ class State(TypedDict):
 Request = AnyRequest[State]
 
 
+class _Submitter(NamedTuple):
+    tenant: TenantId
+    standing: tenants.Standing
+
+
 async def submit(request: Request) -> Response:
-    tenant = await _active_tenant(request, submits=True)
-    with counted() as counts:
-        asked = await _submission(request)
-        counts.type = asked.type
-        submitted = await request.state["submissions"].submit(
-            tenant, asked, key=_idempotency_key(request), traceparent=request.headers.get("traceparent")
-        )
-    return answer(submitted, 201)
+    submitter = await _submitter(request)
+    with counts.refusals() as submission:
+        await _within_rate(request, submitter)
+        asked = validation.read(await read_bytes(request, limit=_BODY_LIMIT))
+        submission.type = asked.type
+        return await _submitted(request, submitter.tenant, asked)
 
 
 async def retry(request: Request) -> Response:
     """A failed job once more, as a new one: the queue limit holds."""
-    tenant = await _active_tenant(request, submits=True)
-    failed = await _find(request, tenant)
+    submitter = await _submitter(request)
+    failed = await _find(request, submitter.tenant)
     if failed.status is not JobStatus.FAILED:
         raise JobOver("Only a failed job can be tried again.")
     asked = wire.SubmitJob(
@@ -69,10 +68,10 @@ async def retry(request: Request) -> Response:
         preferred_region=failed.preferred_region,
         timeout=failed.timeout_seconds,
     )
-    submitted = await request.state["submissions"].submit(
-        tenant, asked, key=_idempotency_key(request), traceparent=None, retry_of=failed.id
-    )
-    return answer(submitted, 201)
+    with counts.refusals() as submission:
+        submission.type = asked.type
+        await _within_rate(request, submitter)
+        return await _submitted(request, submitter.tenant, asked, retry_of=failed.id)
 
 
 async def listing(request: Request) -> Response:
@@ -81,8 +80,11 @@ async def listing(request: Request) -> Response:
     only = jobs.Filter(asked.status, asked.type, asked.priority)
     async with acquire(request.state["pool"]) as conn:
         found = await jobs.page(conn, tenant, only, after=pages.after(asked, JobId), limit=asked.limit + 1)
+        queued = [job.id for job in found if job.status is JobStatus.QUEUED]
+        positions = await jobs.positions(conn, tenant, queued) if queued else {}
     page = pages.cut(found, asked, lambda job: job.id)
-    return answer(wire.Jobs(jobs=tuple(views.job(job) for job in page.items), next_cursor=page.next_cursor))
+    shown = tuple(views.job(job, position=positions.get(job.id)) for job in page.items)
+    return answer(wire.Jobs(jobs=shown, next_cursor=page.next_cursor))
 
 
 async def get(request: Request) -> Response:
@@ -126,32 +128,30 @@ ROUTES: Sequence[Route] = [
 ]
 
 
-async def _active_tenant(request: Request, *, submits: bool = False) -> TenantId:
-    """The caller's tenant, if it is known and active; a submission takes one of its tokens."""
+async def _active_tenant(request: Request) -> TenantId:
+    """The caller's tenant, if it is known and active."""
+    return (await _submitter(request)).tenant
+
+
+async def _submitter(request: Request) -> _Submitter:
     tenant = auth.tenant_of(auth.tenant(request, request.state["jwt"]))
     async with acquire(request.state["pool"]) as conn:
-        standing = await tenants.standing(conn, tenant)
-    if submits:
-        await request.state["rate"].take(tenant, rate=standing.submit_rate, burst=standing.submit_burst)
-    return tenant
+        return _Submitter(tenant, await tenants.standing(conn, tenant))
 
 
-async def _submission(request: Request) -> wire.SubmitJob:
-    """A valid submission. Raises Invalid, TooLarge or UnsupportedMedia."""
-    asked = decode(await read_bytes(request, limit=_BODY_LIMIT), wire.SubmitJob)
-    found = validation.problems(asked)
-    for problem in found:
-        metrics.VALIDATION_FAILURES.labels(problem.reason).inc()
-    validation.refuse(found)
-    return asked
+async def _within_rate(request: Request, submitter: _Submitter) -> None:
+    standing = submitter.standing
+    await request.state["rate"].take(submitter.tenant, rate=standing.submit_rate, burst=standing.submit_burst)
 
 
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("idempotency-key")
-    try:
-        return msgspec.convert(key, _Key) if key is not None else None
-    except msgspec.ValidationError as error:
-        raise Invalid([FieldError("Idempotency-Key", str(error))]) from error
+async def _submitted(
+    request: Request, tenant: TenantId, asked: wire.SubmitJob, *, retry_of: JobId | None = None
+) -> Response:
+    key = validation.idempotency_key(request.headers.get("idempotency-key"))
+    submitted = await request.state["submissions"].submit(
+        tenant, asked, key=key, traceparent=request.scope["traceparent"], retry_of=retry_of
+    )
+    return answer(submitted, 201)
 
 
 async def _find(request: Request, tenant: TenantId) -> jobs.Job:

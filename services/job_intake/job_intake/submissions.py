@@ -2,22 +2,25 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
 
-from job_intake import validation, views
+from job_intake import counts, validation, views
 from platform_core.domain import tokens
+from platform_core.domain.errors import IdempotencyInFlight
 from platform_core.domain.ids import JobId, TenantId
-from platform_core.domain.jobs import JobStatus
 from platform_core.domain.scheduling import Requirement
 from platform_core.wire.jobs import Queue, SubmitJob, Submitted
 from platform_server.assembly.announcer import Announcer
 from platform_server.kit import clock
 from platform_server.kit.batching import Batch
-from platform_server.store import jobs
+from platform_server.store import idempotency, jobs
 from platform_server.store.connection import Pool, acquire, retry_deadlock, transaction
+from platform_server.store.idempotency import Assignment, Key
 from platform_server.store.jobs import Accepted, NewJob
 
 # How often an assignment that is expected within milliseconds is looked for.
@@ -45,6 +48,7 @@ class Submissions:
         self._keys = keys
         self._assign_wait = assign_wait
         self._batch: Batch[NewJob, Accepted] = Batch(self._flush)
+        self._keys_in_flight: set[Key] = set()
 
     async def submit(
         self,
@@ -55,15 +59,29 @@ class Submissions:
         traceparent: str | None,
         retry_of: JobId | None = None,
     ) -> Submitted:
-        """Queue a valid job. Raises QueueFull, IdempotencyMismatch, TenantUnknown or Unavailable."""
+        """Queue it. Raises QueueFull, IdempotencyMismatch, IdempotencyInFlight, TenantUnknown, Unavailable."""
         job = self._new_job(tenant, asked, key=key, traceparent=traceparent, retry_of=retry_of)
-        accepted = await self._batch.add(job)
-        assigned = False
-        if not accepted.replayed:
-            fitting = self._assign_wait and await self._somebody_fits(job.requirement)
-            await self._announcer.queued(job.id, job.tenant, job.requirement)
-            assigned = bool(fitting) and await self._assigned_in_time(job.id)
-        return await self._answer(tenant, accepted, assigned=assigned)
+        with self._in_flight(job):
+            accepted = await self._batch.add(job)
+            if not accepted.replayed:
+                counts.accepted(job.type)
+                accepted = await self._announced(job, accepted)
+        return self._answer(job, accepted)
+
+    @contextmanager
+    def _in_flight(self, job: NewJob) -> Iterator[None]:
+        """One request with a key at a time, until it is answered. Of those in other replicas the store knows."""
+        if job.key is None:
+            yield
+            return
+        key = (job.tenant, job.key)
+        if key in self._keys_in_flight:
+            raise IdempotencyInFlight
+        self._keys_in_flight.add(key)
+        try:
+            yield
+        finally:
+            self._keys_in_flight.discard(key)
 
     def _new_job(
         self, tenant: TenantId, asked: SubmitJob, *, key: str | None, traceparent: str | None, retry_of: JobId | None
@@ -81,7 +99,7 @@ class Submissions:
             retry_of=retry_of,
             traceparent=traceparent,
             key=key,
-            body_hash=canonical_hash(asked),
+            body_hash=canonical_hash(asked, retry_of),
         )
 
     async def _flush(self, items: Sequence[NewJob]) -> Sequence[Accepted | Exception]:
@@ -91,24 +109,33 @@ class Submissions:
 
         return await retry_deadlock(once)
 
-    async def _assigned_in_time(self, job: JobId) -> bool:
+    async def _announced(self, job: NewJob, accepted: Accepted) -> Accepted:
+        """Told to the dispatchers; with its assignment, if one is to be expected and comes in time."""
+        fitting = self._assign_wait and await self._somebody_fits(job.requirement)
+        await self._announcer.queued(job.id, job.tenant, job.requirement)
+        assignment = await self._assigned_in_time(job.id) if fitting else None
+        if assignment is not None and job.key is not None:
+            async with acquire(self._pool) as conn:
+                await idempotency.note_told(conn, (job.tenant, job.key), job.id, assignment)
+        return replace(accepted, assignment=assignment)
+
+    async def _assigned_in_time(self, job: JobId) -> Assignment | None:
         deadline = asyncio.get_running_loop().time() + self._assign_wait.total_seconds()
         while asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(_LOOK.total_seconds())
             async with acquire(self._pool) as conn:
-                if await jobs.is_assigned(conn, job):
-                    return True
-        return False
+                if (assignment := await jobs.first_assignment(conn, job)) is not None:
+                    return assignment
+        return None
 
-    async def _answer(self, tenant: TenantId, accepted: Accepted, *, assigned: bool) -> Submitted:
-        async with acquire(self._pool) as conn:
-            job = await jobs.find(conn, tenant, accepted.id)
-        position = 0 if assigned else accepted.position
+    def _answer(self, job: NewJob, accepted: Accepted) -> Submitted:
+        """The same for the same job and key, whatever became of the job since, and whether or not it is still there."""
+        told = views.submitted(job, accepted)
         return Submitted(
-            job=views.job(job, position=position),
+            job=told,
             auth_token=self._token(accepted.id),
-            status=JobStatus.ASSIGNED if assigned else JobStatus.QUEUED,
-            queue=Queue(position=position),
+            status=told.status,
+            queue=Queue(position=told.position or 0),
         )
 
     def _token(self, job: JobId) -> str:
@@ -116,7 +143,10 @@ class Submissions:
         return tokens.job_token(job, 1, kid=kid, key=key)
 
 
-def canonical_hash(asked: SubmitJob) -> str:
-    """SHA-256 of the body as JSON with sorted keys: spelling and order of fields do not make it another body."""
+def canonical_hash(asked: SubmitJob, retry_of: JobId | None = None) -> str:
+    """SHA-256 of the body as JSON with sorted keys: spelling and order of fields do not make it another body.
+
+    A retry is no repetition of the submission that it resembles.
+    """
     body = msgspec.json.decode(msgspec.json.encode(asked))
-    return hashlib.sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
+    return hashlib.sha256(msgspec.json.encode([body, retry_of], order="sorted")).hexdigest()

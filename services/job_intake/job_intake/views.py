@@ -2,7 +2,8 @@
 
 import msgspec
 
-from platform_core.domain.jobs import HELD
+from platform_core.domain.jobs import HELD, JobStatus
+from platform_core.domain.priority import base_priority
 from platform_core.wire import jobs as wire
 from platform_server.store import jobs as store
 
@@ -34,6 +35,38 @@ def job(found: store.Job, *, position: int | None = None) -> wire.Job:
         started_at=found.started_at,
         completed_at=found.completed_at,
         position=position,
+    )
+
+
+def submitted(new: store.NewJob, accepted: store.Accepted) -> wire.Job:
+    """As it was first told: queued, or in the hands of its first agent."""
+    first = accepted.assignment
+    return wire.Job(
+        id=accepted.id,
+        tenant_id=new.tenant,
+        type=new.type,
+        priority=new.priority,
+        status=JobStatus.QUEUED if first is None else JobStatus.ASSIGNED,
+        payload=msgspec.Raw(new.payload.encode()),
+        capabilities=tuple(sorted(new.requirement.capabilities)),
+        preferred_region=new.requirement.preferred_region,
+        timeout=new.timeout_seconds,
+        progress=None,
+        message=None,
+        result=msgspec.Raw(b"null"),
+        error=None,
+        platform_agent_id=None if first is None else first.agent,
+        queue_priority=base_priority(new.priority),
+        attempt=0 if first is None else 1,
+        retry_count=0,
+        retry_of=new.retry_of,
+        attempts=() if first is None else (wire.Attempt(attempt=1, agent_id=first.agent, assigned_at=first.at),),
+        created_at=accepted.queued_at,
+        queued_at=accepted.queued_at,
+        assigned_at=None if first is None else first.at,
+        started_at=None,
+        completed_at=None,
+        position=accepted.position if first is None else 0,
     )
 
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from httpx import ASGITransport, AsyncClient
 
 from platform_core.wire.events import AgentEvent
 from platform_server.kit.serve import Runtime
+from platform_server.kit.settings import ServiceSettings
 from platform_server.signals.streams import Reader
 from platform_server.store.connection import Pool
 from platform_server.store.leases import NotActing
@@ -117,3 +120,11 @@ async def test_it_has_no_public_routes(settings: Settings) -> None:
     async with AsyncClient(transport=transport, base_url="http://worker") as client:
         answered = await client.get("/")
     assert (answered.status_code, answered.json()["code"]) == (404, "not_found")
+
+
+def test_the_readme_has_every_setting_of_its_own_with_its_default() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    common = ServiceSettings.__struct_fields__
+    for setting in (field for field in msgspec.structs.fields(Settings) if field.name not in common):
+        default = f"{setting.default:g}" if setting.default != "" else "none"
+        assert f"| `PLATFORM_{setting.name.upper()}` | {default} |" in readme

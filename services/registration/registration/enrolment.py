@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from platform_core.domain import tokens as credentials
 from platform_core.domain.agents import Constraint, unmet
-from platform_core.domain.errors import DomainError, NameTaken, TokenConstraint, TokenInvalid
+from platform_core.domain.errors import DomainError, NameTaken, TokenConstraint, TokenInvalid, Unavailable
 from platform_core.domain.ids import AgentId
 from platform_core.wire.agents import Register
 from platform_core.wire.events import AgentEventKind, ControlKind
@@ -32,6 +32,9 @@ async def limited(limiter: Limiter, asked: Register, address: tokens.Address) ->
         raise
     except (TokenConstraint, NameTaken):
         await limiter.succeeded(address, prefix=prefix)
+        raise
+    except Unavailable:
+        await limiter.released(address, prefix=prefix)
         raise
     await limiter.succeeded(address, prefix=prefix)
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from platform_core.domain import tokens
 from platform_core.domain.agents import AdminState
-from platform_core.domain.errors import AgentDisabled, AgentTypeMismatch, KeyInvalid, Unauthenticated
+from platform_core.domain.errors import AgentDisabled, AgentTypeMismatch, KeyInvalid, Unauthenticated, Unavailable
 from platform_core.domain.ids import AgentId
 
 Address = IPv4Address | IPv6Address
@@ -42,6 +42,8 @@ class Limiter(Protocol):
     async def succeeded(self, address: Address, *, prefix: str) -> None: ...
 
     async def failed(self, address: Address, *, prefix: str) -> None: ...
+
+    async def released(self, address: Address, *, prefix: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,9 @@ class AgentKeys:
                 raise KeyInvalid("key_unknown")
         except KeyInvalid:
             await self._limiter.failed(address, prefix=prefix)
+            raise
+        except Unavailable:
+            await self._limiter.released(address, prefix=prefix)
             raise
         await self._limiter.succeeded(address, prefix=prefix)
         known = _Known(identity, looked_up + TRUST_SECONDS)

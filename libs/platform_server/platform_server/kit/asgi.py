@@ -34,6 +34,7 @@ class Edge:
         scope["request_id"] = request_id
         scope["client_address"] = client_address(scope, self._trusted)
         traced = _TRACEPARENT.match(headers.get("traceparent", ""))
+        scope["traceparent"] = traced[0] if traced else None
         with logs.bound(request_id=request_id, **({"trace_id": traced[1]} if traced else {})):
             await self._observed(scope, receive, send, request_id)
 

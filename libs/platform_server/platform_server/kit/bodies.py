@@ -55,6 +55,8 @@ def _all_errors(raw: bytes, kind: type[Struct], first: Exception) -> list[FieldE
         return [FieldError("", "The body is not valid JSON.")]
     try:
         fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except RecursionError:
+        return [FieldError("", "The body is nested too deeply.")]
     except msgspec.DecodeError:
         return [FieldError("", "The body must be a JSON object.")]
     known = {field.encode_name: field for field in msgspec.structs.fields(kind)}

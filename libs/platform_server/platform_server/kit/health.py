@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from platform_server.kit import metrics
 from platform_server.kit.loops import Loop
 
 Check = Callable[[], Awaitable[bool]]
@@ -25,7 +26,9 @@ class Health:
 
 
 def internal_app(health: Health) -> Starlette:
-    async def metrics(_: Request) -> Response:
+    async def tell(_: Request) -> Response:
+        if health.redis is not None:
+            metrics.REDIS_UP.set(await _holds(health.redis))
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     async def healthz(_: Request) -> Response:
@@ -37,7 +40,7 @@ def internal_app(health: Health) -> Starlette:
         degraded = [] if health.redis is None or await _holds(health.redis) else ["redis"]
         return JSONResponse({"status": "ready" if ready else "not ready", "degraded": degraded}, 200 if ready else 503)
 
-    return Starlette(routes=[Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)])
+    return Starlette(routes=[Route("/metrics", tell), Route("/healthz", healthz), Route("/readyz", readyz)])
 
 
 async def _holds(check: Check) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -50,11 +50,32 @@ class Loop:
 
 @asynccontextmanager
 async def running(loops: Sequence[Loop]) -> AsyncIterator[None]:
-    """Run the loops beside the body; cancel them at its end."""
+    """Run the loops beside the body; end them with it."""
     tasks = [asyncio.create_task(loop.run(), name=loop.name) for loop in loops]
     try:
         yield
     finally:
-        for task in tasks:
+        await _end(tasks)
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
+    """Run this beside the body; end it with it."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        await _end([task])
+
+
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel them until they end: once may not do.
+
+    Before Python 3.12 asyncio.wait_for, by which Redis' client sends, loses a cancellation that comes with its result.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, left = await asyncio.wait(left, timeout=1)
+    await asyncio.gather(*tasks, return_exceptions=True)

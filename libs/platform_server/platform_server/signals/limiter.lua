@@ -47,6 +47,9 @@ if step == 'reserve' then
 end
 
 remove(pending, 1)
+if step == 'released' then
+  return 0
+end
 if step == 'succeeded' then
   remove(failures, limit)
   redis.call('ZADD', verified, now + window, prefix)

@@ -49,6 +49,7 @@ class Step(StrEnum):
     RESERVE = "reserve"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    RELEASED = "released"
 
 
 def counted(address: Address) -> Network:
@@ -93,6 +94,10 @@ class Limiter:
         if await self._step(Step.FAILED, address, prefix) > 0 and self._on_ban is not None:
             await self._on_ban(counted(address), self._settings.ban_duration)
 
+    async def released(self, address: Address, *, prefix: str) -> None:
+        """Give the try back: it ended without a word about the credential, for a store was away."""
+        await self._step(Step.RELEASED, address, prefix)
+
     async def lift(self, address: Address) -> None:
         """End a ban and forget the failures."""
         network = counted(address)
@@ -104,6 +109,8 @@ class Limiter:
 
     async def restore(self, bans: Sequence[tuple[Network, timedelta]]) -> None:
         """Put back bans that Postgres remembers and Redis may have lost, each for what is left of it."""
+        for network, left in bans:
+            self._local.restore(network, left=left)
         try:
             for network, left in bans:
                 await self._client.set(_keys(network)[2], "1", px=max(1, int(left.total_seconds() * 1000)), nx=True)
@@ -136,6 +143,8 @@ class Limiter:
                 return self._local.succeeded(network, prefix=prefix)
             case Step.FAILED:
                 return self._local.failed(network, prefix=prefix, limit=limit)
+            case Step.RELEASED:
+                return self._local.released(network, prefix=prefix)
 
 
 def _keys(network: Network) -> list[str]:

@@ -54,6 +54,17 @@ class LocalLimiter:
         standing.banned_until = now + self._ban
         return self._ban
 
+    def released(self, network: Hashable, *, prefix: str) -> float:
+        standing, _ = self._at(network)
+        _remove_one(standing.pending, prefix)
+        return 0.0
+
+    def restore(self, network: Hashable, *, left: timedelta) -> None:
+        """Ban it for what is left, unless it is banned."""
+        standing, now = self._at(network)
+        if standing.banned_until <= now:
+            standing.banned_until = now + left.total_seconds()
+
     def lift(self, network: Hashable) -> None:
         self._standings.pop(network, None)
 
@@ -63,6 +74,10 @@ class LocalLimiter:
             standing, now = self._at(network)
             if not (standing.failures or standing.pending or standing.verified or standing.banned_until > now):
                 del self._standings[network]
+
+    def known(self) -> set[Hashable]:
+        """The addresses that it remembers."""
+        return set(self._standings)
 
     def _at(self, network: Hashable) -> tuple[_Standing, float]:
         now = time.monotonic()

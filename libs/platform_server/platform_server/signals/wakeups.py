@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 
 import msgspec
@@ -71,14 +71,3 @@ class Subscription:
         """A message that cannot be read (a newer service's, say) is passed over: what it told is in Postgres too."""
         with suppress(msgspec.DecodeError):
             self._handlers[channel](data)
-
-
-@asynccontextmanager
-async def listening(subscription: Subscription) -> AsyncIterator[Subscription]:
-    """Run the subscription beside the body."""
-    task = asyncio.create_task(subscription.run(), name="subscription")
-    try:
-        yield subscription
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

@@ -1,20 +1,28 @@
 """Jobs as their tenants see them: submitted in batches, read, cancelled, counted."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from platform_core.domain.errors import IdempotencyMismatch, JobOver, NotFound, QueueFull, TenantUnknown
+from platform_core.domain.errors import (
+    IdempotencyInFlight,
+    IdempotencyMismatch,
+    JobOver,
+    NotFound,
+    QueueFull,
+    TenantUnknown,
+)
 from platform_core.domain.ids import AgentId, JobId, TenantId
 from platform_core.domain.jobs import JobStatus, JobType, Priority
 from platform_core.domain.priority import base_priority
 from platform_core.domain.scheduling import Requirement
-from platform_server.store import lanes
+from platform_server.store import idempotency, lanes
 from platform_server.store.connection import Conn
+from platform_server.store.idempotency import Assignment, FirstAnswer, Key
 from platform_server.store.sql import load
 
 SQL = load("jobs")
@@ -38,13 +46,18 @@ class NewJob:
     body_hash: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """``id`` is another than that of the submission when its key was seen before: ``replayed``."""
+    """``id`` is another than that of the submission when its key was seen before: ``replayed``.
+
+    ``assignment``: what the first answer told of, if it did.
+    """
 
     id: JobId
     position: int
-    replayed: bool
+    queued_at: datetime
+    replayed: bool = False
+    assignment: Assignment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,28 +116,28 @@ class Filter:
 
 
 async def submit(conn: Conn, asked: Sequence[NewJob]) -> list[Accepted | Exception]:
-    """Queue them, in a transaction of the caller's. One result or error an item: QueueFull, IdempotencyMismatch.
+    """Queue them, in a transaction of the caller's. One result or error an item.
 
+    Errors: QueueFull, TenantUnknown, IdempotencyMismatch; IdempotencyInFlight while another submission has the key.
     The limit is exact with any number of callers: submissions of one tenant stand in line at its row, and what is
     counted after that sees all that were committed before.
     """
+    keys = set[Key]().union(*map(_key_of, asked))
+    in_flight = await idempotency.hold(conn, keys)
     tenants = sorted({job.tenant for job in asked})
     await _lock(conn, tenants)
     room = {row["id"]: (row["size_limit"], row["size"]) for row in await conn.fetch(SQL["room"], tenants)}
-    seen = await _seen_before(conn, asked)
-    results: list[Accepted | Exception] = []
-    accepted: dict[JobId, NewJob] = {}
+    seen = await idempotency.find(conn, keys)
+    judged: list[NewJob | Accepted | Exception] = []
     taken: Counter[TenantId] = Counter()
     for job in asked:
-        result = _judge(job, room.get(job.tenant), taken[job.tenant], seen)
-        if isinstance(result, Accepted) and not result.replayed:
+        verdict = _judge(job, room.get(job.tenant), taken[job.tenant], in_flight=in_flight, seen=seen)
+        if isinstance(verdict, NewJob):
             taken[job.tenant] += 1
-            accepted[job.id] = job
-            if job.key is not None:
-                seen[job.tenant, job.key] = (job.body_hash, Accepted(job.id, 0, replayed=True))
-        results.append(result)
-    positions = await _insert(conn, list(accepted.values()))
-    return [_placed(result, positions) for result in results]
+            in_flight |= _key_of(job)
+        judged.append(verdict)
+    queued = await _insert(conn, [job for job in judged if isinstance(job, NewJob)])
+    return [queued[verdict.id] if isinstance(verdict, NewJob) else verdict for verdict in judged]
 
 
 async def find(conn: Conn, tenant: TenantId, job: JobId) -> Job:
@@ -141,8 +154,12 @@ async def belongs_to_another(conn: Conn, tenant: TenantId, job: JobId) -> bool:
 
 async def position(conn: Conn, tenant: TenantId, job: JobId) -> int:
     """1-based among the tenant's own queued jobs; 0 when it is no longer queued."""
-    rows = await conn.fetch(SQL["positions"], [tenant], [job])
-    return rows[0]["position"] if rows else 0
+    return (await positions(conn, tenant, [job])).get(job, 0)
+
+
+async def positions(conn: Conn, tenant: TenantId, jobs: Sequence[JobId]) -> Mapping[JobId, int]:
+    """Those of them that are queued, with their 1-based places among the tenant's own queued jobs."""
+    return {row["id"]: row["position"] for row in await conn.fetch(SQL["positions"], [tenant], jobs)}
 
 
 async def page(conn: Conn, tenant: TenantId, only: Filter, *, after: JobId | None, limit: int) -> list[Job]:
@@ -160,8 +177,10 @@ async def cancel(conn: Conn, tenant: TenantId, job: JobId) -> Cancelled:
     return Cancelled(row["agent"] if row["slot_held"] else None, row["attempt"])
 
 
-async def is_assigned(conn: Conn, job: JobId) -> bool:
-    return bool(await conn.fetchval(SQL["is_assigned"], job))
+async def first_assignment(conn: Conn, job: JobId) -> Assignment | None:
+    """Who holds the job, if an agent does and it is the first that does."""
+    row = await conn.fetchrow(SQL["first_assignment"], job)
+    return None if row is None else Assignment(row["platform_agent_id"], row["assigned_at"])
 
 
 async def statistics(conn: Conn) -> Mapping[str, Any]:
@@ -185,9 +204,6 @@ async def statistics(conn: Conn) -> Mapping[str, Any]:
     }
 
 
-Seen = dict[tuple[TenantId, str], tuple[str, Accepted]]
-
-
 async def _lock(conn: Conn, tenants: Sequence[TenantId]) -> None:
     locked = await conn.fetch(SQL["lock_queues"], tenants)
     if len(locked) < len(tenants):
@@ -195,31 +211,38 @@ async def _lock(conn: Conn, tenants: Sequence[TenantId]) -> None:
         await conn.fetch(SQL["lock_queues"], tenants)
 
 
-async def _seen_before(conn: Conn, asked: Sequence[NewJob]) -> Seen:
-    keyed = [(job.tenant, job.key) for job in asked if job.key is not None]
-    if not keyed:
-        return {}
-    rows = await conn.fetch(SQL["find_idempotent"], [tenant for tenant, _ in keyed], [key for _, key in keyed])
-    return {
-        (row["tenant_id"], row["key"]): (row["body_hash"], Accepted(row["job_id"], row["position"], replayed=True))
-        for row in rows
-    }
+def _key_of(job: NewJob) -> set[Key]:
+    return set() if job.key is None else {(job.tenant, job.key)}
 
 
-def _judge(job: NewJob, room: tuple[int, int] | None, taken: int, seen: Seen) -> Accepted | Exception:
-    """A replay costs no room; a refused submission stores nothing."""
-    if job.key is not None and (job.tenant, job.key) in seen:
-        body_hash, first = seen[job.tenant, job.key]
-        return first if body_hash == job.body_hash else IdempotencyMismatch()
+def _judge(
+    job: NewJob, room: tuple[int, int] | None, taken: int, *, in_flight: Set[Key], seen: Mapping[Key, FirstAnswer]
+) -> NewJob | Accepted | Exception:
+    """The job itself when it may be queued. A replay costs no room; a refused submission stores nothing."""
+    for key in _key_of(job):
+        if key in in_flight:
+            return IdempotencyInFlight()
+        if key in seen:
+            return _again(seen[key]) if seen[key].body_hash == job.body_hash else IdempotencyMismatch()
     if room is None:
         return TenantUnknown()
     limit, size = room
     if size + taken >= limit:
         return QueueFull(limit=limit, size=size + taken)
-    return Accepted(job.id, 0, replayed=False)
+    return job
 
 
-async def _insert(conn: Conn, jobs: Sequence[NewJob]) -> dict[JobId, int]:
+def _again(first: FirstAnswer) -> Accepted:
+    return Accepted(
+        id=first.job,
+        position=first.position,
+        queued_at=first.queued_at,
+        replayed=True,
+        assignment=first.assignment,
+    )
+
+
+async def _insert(conn: Conn, jobs: Sequence[NewJob]) -> Mapping[JobId, Accepted]:
     if not jobs:
         return {}
     bases = [base_priority(job.priority) for job in jobs]
@@ -243,27 +266,13 @@ async def _insert(conn: Conn, jobs: Sequence[NewJob]) -> dict[JobId, int]:
     )
     tenants = sorted({job.tenant for job in jobs})
     rows = await conn.fetch(SQL["positions"], tenants, [job.id for job in jobs])
-    positions = {row["id"]: row["position"] for row in rows}
-    await _remember(conn, [job for job in jobs if job.key is not None], positions)
-    return positions
+    queued = {row["id"]: Accepted(id=row["id"], position=row["position"], queued_at=row["queued_at"]) for row in rows}
+    await idempotency.remember(conn, {key: _first(job, queued[job.id]) for job in jobs for key in _key_of(job)})
+    return queued
 
 
-async def _remember(conn: Conn, keyed: Sequence[NewJob], positions: Mapping[JobId, int]) -> None:
-    if keyed:
-        await conn.execute(
-            SQL["insert_idempotency_keys"],
-            [job.tenant for job in keyed],
-            [job.key for job in keyed],
-            [job.body_hash for job in keyed],
-            [job.id for job in keyed],
-            [positions[job.id] for job in keyed],
-        )
-
-
-def _placed(result: Accepted | Exception, positions: Mapping[JobId, int]) -> Accepted | Exception:
-    if isinstance(result, Accepted) and result.id in positions:
-        return Accepted(result.id, positions[result.id], result.replayed)
-    return result
+def _first(job: NewJob, accepted: Accepted) -> FirstAnswer:
+    return FirstAnswer(body_hash=job.body_hash, job=job.id, position=accepted.position, queued_at=accepted.queued_at)
 
 
 def _job(row: Any) -> Job:

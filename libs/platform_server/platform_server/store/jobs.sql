@@ -17,12 +17,6 @@ FROM tenants
 JOIN plans ON plans.name = tenants.plan
 WHERE tenants.id = ANY ($1::uuid[]);
 
--- name: find_idempotent
-SELECT keys.tenant_id, keys.key, keys.body_hash, keys.job_id, keys.position
-FROM unnest($1::uuid[], $2::text[]) AS asked (tenant_id, key)
-JOIN idempotency_keys AS keys ON keys.tenant_id = asked.tenant_id AND keys.key = asked.key
-WHERE keys.created_at > clock_timestamp() - interval '24 hours';
-
 -- name: insert_jobs
 WITH queued AS (
     INSERT INTO commands (
@@ -31,33 +25,31 @@ WITH queued AS (
     )
     SELECT
         job.id, job.tenant_id, job.type, job.priority, 'queued', job.payload::json,
-        array(SELECT json_array_elements_text(job.capabilities::json)), job.tool, job.preferred_region, job.timeout_seconds,
-        job.auth_token_hash, job.retry_of, job.traceparent, job.lane_id, true, clock_timestamp(), clock_timestamp(), job.base
-    FROM unnest(
-        $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[],
-        $10::text[], $11::uuid[], $12::text[], $13::bigint[], $14::int[]
-    ) AS job (
-        id, tenant_id, type, priority, payload, capabilities, tool, preferred_region, timeout_seconds,
-        auth_token_hash, retry_of, traceparent, lane_id, base
-    )
+        array(SELECT json_array_elements_text(job.capabilities::json)), job.tool, job.preferred_region,
+        job.timeout_seconds, job.auth_token_hash, job.retry_of, job.traceparent, job.lane_id, true, job.now, job.now,
+        job.base
+    FROM (
+        SELECT *, clock_timestamp() AS now
+        FROM unnest(
+            $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[],
+            $10::text[], $11::uuid[], $12::text[], $13::bigint[], $14::int[]
+        ) AS asked (
+            id, tenant_id, type, priority, payload, capabilities, tool, preferred_region, timeout_seconds,
+            auth_token_hash, retry_of, traceparent, lane_id, base
+        )
+    ) AS job
     RETURNING lane_id, queued_at
 )
 INSERT INTO lane_wakes (lane_id, queued_at)
 SELECT lane_id, min(queued_at) FROM queued GROUP BY lane_id;
 
--- name: insert_idempotency_keys
-INSERT INTO idempotency_keys (tenant_id, key, body_hash, job_id, position)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::int[])
-ON CONFLICT (tenant_id, key) DO UPDATE
-SET body_hash = excluded.body_hash, job_id = excluded.job_id, position = excluded.position,
-    created_at = clock_timestamp();
-
 -- The place of each of these jobs among its tenant's own queued jobs, in published order.
 -- name: positions
-SELECT placed.id, placed.position
+SELECT placed.id, placed.queued_at, placed.position
 FROM (
     SELECT
         commands.id,
+        commands.queued_at,
         row_number() OVER (
             PARTITION BY commands.tenant_id
             ORDER BY
@@ -107,8 +99,10 @@ WITH cancelled AS (
 )
 SELECT agent, slot_held, attempt FROM cancelled;
 
--- name: is_assigned
-SELECT status <> 'queued' FROM commands WHERE id = $1;
+-- name: first_assignment
+SELECT platform_agent_id, assigned_at
+FROM commands
+WHERE id = $1 AND status IN ('assigned', 'running') AND attempt = 1;
 
 -- name: stats
 SELECT
@@ -138,9 +132,14 @@ SELECT
     coalesce(percentile_cont(0.50) WITHIN GROUP (ORDER BY waited), 0)::float8 AS p50,
     coalesce(percentile_cont(0.95) WITHIN GROUP (ORDER BY waited), 0)::float8 AS p95,
     coalesce(percentile_cont(0.99) WITHIN GROUP (ORDER BY waited), 0)::float8 AS p99,
-    (count(*) FILTER (WHERE completed_at > clock_timestamp() - interval '10 minutes'))::float8 / 10 AS done_per_minute
+    (
+        SELECT count(*)
+        FROM commands
+        WHERE completed_at > clock_timestamp() - interval '10 minutes' AND status IN ('completed', 'failed')
+    )::float8 / 10 AS done_per_minute
 FROM (
-    SELECT extract(epoch FROM assigned_at - queued_at) AS waited, completed_at
+    SELECT extract(epoch FROM assigned_at - queued_at) AS waited
     FROM commands
-    WHERE completed_at > clock_timestamp() - interval '1 hour' AND assigned_at IS NOT NULL
-) AS finished;
+    WHERE assigned_at > clock_timestamp() - interval '1 hour'
+        AND (status IN ('assigned', 'running') OR completed_at > clock_timestamp() - interval '1 hour')
+) AS handed_out;

@@ -52,7 +52,15 @@ JOB_INTAKE: Final = (
         path=f"{_JOBS}/{{id}}/retry",
         summary="Submit a failed job again, as a new job. 409 when it did not fail.",
         answers={HTTPStatus.CREATED: jobs.Submitted},
-        refusals=frozenset({HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}),
+        refusals=frozenset(
+            {
+                HTTPStatus.BAD_REQUEST,
+                HTTPStatus.CONFLICT,
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                HTTPStatus.TOO_MANY_REQUESTS,
+            }
+        ),
+        idempotency_key=True,
     ),
     Operation(
         name="queue_stats",

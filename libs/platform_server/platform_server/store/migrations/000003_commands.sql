@@ -30,13 +30,17 @@ CREATE INDEX commands_tenant ON commands (tenant_id, id DESC);
 CREATE INDEX commands_finished ON commands (completed_at) WHERE completed_at IS NOT NULL;
 
 CREATE TABLE idempotency_keys (
-    tenant_id  uuid NOT NULL REFERENCES tenants (id),
-    key        varchar(255) NOT NULL,
-    body_hash  varchar(64) NOT NULL,
-    job_id     uuid NOT NULL,
-    -- The 1-based place that the first answer told.
-    position   int NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    tenant_id   uuid NOT NULL REFERENCES tenants (id),
+    key         varchar(255) NOT NULL,
+    body_hash   varchar(64) NOT NULL,
+    job_id      uuid NOT NULL,
+    -- What the first answer told: the 1-based place; and who had the job, from when on, if it told of an assignment.
+    position    int NOT NULL,
+    queued_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    agent_id    uuid,
+    assigned_at timestamptz,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK ((agent_id IS NULL) = (assigned_at IS NULL)),
     PRIMARY KEY (tenant_id, key)
 );
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);

@@ -1,0 +1,189 @@
+"""Agents' keys: form first, ban before hashing, a look-up trusted for a second."""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from uuid import UUID
+
+import pytest
+
+from platform_core.domain import tokens
+from platform_core.domain.agents import AdminState
+from platform_core.domain.errors import (
+    AgentDisabled,
+    AgentTypeMismatch,
+    Banned,
+    DomainError,
+    KeyInvalid,
+    Unauthenticated,
+    Unavailable,
+)
+from platform_core.domain.ids import AgentId
+from platform_server.kit.agent_auth import AgentKeys
+from platform_server.signals.connection import connect
+from platform_server.signals.limiter import Limiter, LimiterSettings
+from platform_server.store.agents import Identity
+
+HERE: IPv4Address | IPv6Address = ip_address("203.0.113.7")
+KEY = tokens.new_agent_key(b"k" * 32)
+AGENT = AgentId(UUID(int=1))
+
+
+@dataclass
+class Agents:
+    """The agents that there are, by their keys' hashes; counts how often they are asked for."""
+
+    by_hash: dict[str, Identity] = field(default_factory=dict)
+    look_ups: int = 0
+    away: bool = False
+
+    async def find(self, key_hash: str) -> Identity | None:
+        self.look_ups += 1
+        if self.away:
+            raise Unavailable(retry_after=timedelta(seconds=2))
+        return self.by_hash.get(key_hash)
+
+    def add(self, state: AdminState = AdminState.ENABLED, *, is_platform_agent: bool = True) -> None:
+        self.by_hash[tokens.secret_hash(KEY)] = Identity(AGENT, state, is_platform_agent, tokens.key_prefix(KEY))
+
+
+@pytest.fixture
+def agents() -> Agents:
+    return Agents()
+
+
+@pytest.fixture
+async def limiter(redis: str) -> AsyncIterator[Limiter]:
+    async with connect(redis) as client:
+        yield Limiter(client, LimiterSettings())
+
+
+@pytest.fixture
+def keys(agents: Agents, limiter: Limiter) -> AgentKeys:
+    return AgentKeys(agents.find, limiter)
+
+
+async def refusal(keys: AgentKeys, raw: str | None) -> DomainError:
+    with pytest.raises(DomainError) as refused:
+        await keys.authenticate(raw, HERE)
+    return refused.value
+
+
+async def test_a_key_tells_its_agent(keys: AgentKeys, agents: Agents) -> None:
+    agents.add()
+    assert (await keys.authenticate(KEY, HERE)).agent == AGENT
+
+
+async def test_a_look_up_is_trusted_for_a_second(
+    keys: AgentKeys, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agents.add()
+    await keys.authenticate(KEY, HERE)
+    agents.by_hash.clear()
+    await keys.authenticate(KEY, HERE)
+    assert agents.look_ups == 1
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 1.01)
+    assert isinstance(await refusal(keys, KEY), KeyInvalid)
+
+
+async def test_what_is_forgotten_is_looked_up_anew(keys: AgentKeys, agents: Agents) -> None:
+    agents.add()
+    await keys.authenticate(KEY, HERE)
+    agents.add(AdminState.DISABLED)
+    keys.forget(AGENT)
+    assert isinstance(await refusal(keys, KEY), AgentDisabled)
+    agents.add()
+    keys.forget(AGENT)
+    assert (await keys.authenticate(KEY, HERE)).agent == AGENT
+
+
+async def test_a_draining_agent_is_still_let_in(keys: AgentKeys, agents: Agents) -> None:
+    agents.add(AdminState.DRAINING)
+    assert (await keys.authenticate(KEY, HERE)).admin_state is AdminState.DRAINING
+
+
+async def test_an_agent_that_is_no_platform_agent_is_refused(keys: AgentKeys, agents: Agents) -> None:
+    agents.add(is_platform_agent=False)
+    assert isinstance(await refusal(keys, KEY), AgentTypeMismatch)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ("", "key_malformed"),
+        ("rdv_agent_", "key_malformed"),
+        ("rdv_agent_" + "0" * 72, "key_checksum"),
+        (KEY + "\n", "key_malformed"),
+        (KEY.upper(), "key_malformed"),
+        (tokens.new_agent_key(b"u" * 32), "key_unknown"),
+    ],
+)
+async def test_a_bad_key_is_refused_with_its_reason(keys: AgentKeys, agents: Agents, raw: str, reason: str) -> None:
+    refused = await refusal(keys, raw)
+    assert isinstance(refused, KeyInvalid)
+    assert refused.reason == reason
+    assert agents.look_ups == (1 if reason == "key_unknown" else 0)
+
+
+async def test_a_missing_key_is_no_try(keys: AgentKeys) -> None:
+    for _ in range(10):
+        assert isinstance(await refusal(keys, None), Unauthenticated)
+
+
+async def test_the_fifth_failure_is_401_and_then_a_right_key_is_429_too(keys: AgentKeys, agents: Agents) -> None:
+    agents.add()
+    refusals = [type(await refusal(keys, f"bad-{n}")) for n in range(6)]
+    assert refusals == [KeyInvalid] * 5 + [Banned]
+    assert isinstance(await refusal(keys, KEY), Banned)
+
+
+async def test_the_ban_is_checked_before_any_look_up(keys: AgentKeys, agents: Agents) -> None:
+    agents.add()
+    for n in range(5):
+        await refusal(keys, f"bad-{n}")
+    await refusal(keys, KEY)
+    assert agents.look_ups == 0
+
+
+async def test_a_verified_key_passes_during_a_ban(keys: AgentKeys, agents: Agents) -> None:
+    agents.add()
+    await keys.authenticate(KEY, HERE)
+    keys.forget(AGENT)
+    for n in range(5):
+        await refusal(keys, f"bad-{n}")
+    assert (await keys.authenticate(KEY, HERE)).agent == AGENT
+
+
+async def test_a_refused_agent_is_no_failure_to_authenticate(keys: AgentKeys, agents: Agents) -> None:
+    agents.add(AdminState.DISABLED)
+    for _ in range(10):
+        assert isinstance(await refusal(keys, KEY), AgentDisabled)
+        keys.forget(AGENT)
+
+
+async def test_with_postgres_away_nobody_is_banned_for_it(keys: AgentKeys, agents: Agents) -> None:
+    agents.add()
+    agents.away = True
+    for _ in range(10):
+        assert isinstance(await refusal(keys, KEY), Unavailable)
+    agents.away = False
+    assert (await keys.authenticate(KEY, HERE)).agent == AGENT
+
+
+async def test_the_memory_follows_the_agents_that_are_there(
+    keys: AgentKeys, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agents.add()
+    await keys.authenticate(KEY, HERE)
+    keys.sweep()
+    await keys.authenticate(KEY, HERE)
+    assert agents.look_ups == 1
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2)
+    keys.sweep()
+    monkeypatch.undo()
+    await keys.authenticate(KEY, HERE)
+    assert agents.look_ups == 2
