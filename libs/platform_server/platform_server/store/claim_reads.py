@@ -83,11 +83,14 @@ class Active(Struct, frozen=True):
 
 
 class Lane(Struct, frozen=True):
+    """``depth``: how many of its jobs were read, if it has so many."""
+
     lane_id: int
     tenant_id: TenantId
     base: int
     requirement_id: int
     queued_at: datetime
+    depth: int
 
 
 class Waiting(Struct, frozen=True):
@@ -117,7 +120,6 @@ class _Ranking(Struct, frozen=True):
     """As it comes: an array of nothing is null."""
 
     lanes: int
-    depth: int
     virtual_times: list[VirtualTime] | None
     active: list[Active] | None
     tenants: list[Ranked] | None
@@ -160,10 +162,9 @@ class Look(Struct, frozen=True):
 
 
 class Ranking(Struct, frozen=True):
-    """The answer of ``rank``. ``lanes``: how many have a job; ``depth``: how many jobs were read of a lane."""
+    """The answer of ``rank``. ``lanes``: how many have a job."""
 
     lanes: int
-    depth: int
     virtual_times: Mapping[int, float]
     active: Mapping[int, int]
     tenants: Sequence[Ranked]
@@ -178,7 +179,6 @@ class Ranking(Struct, frozen=True):
         told = msgspec.json.decode(text, type=_Ranking)
         return cls(
             lanes=told.lanes,
-            depth=told.depth,
             virtual_times={vt.profile_id: vt.v for vt in told.virtual_times or ()},
             active={active.profile_id: active.weight for active in told.active or ()},
             tenants=told.tenants or (),

@@ -167,13 +167,13 @@ class _Batch:
 
     async def decide(self, conn: Conn) -> None:
         """Let the rule decide; read deeper when it has used up a lane of which more may wait."""
-        depth = self._ranking.depth
+        lanes = self._ranking.lanes_of_chosen
+        factor = 1
         self.decision = self._decided()
-        while any(taken >= depth for taken in self._taken().values()):
-            depth *= 4
-            lanes = self._ranking.lanes_of_chosen
+        while any(taken >= lanes[lane].depth * factor for lane, taken in self._taken().items()):
+            factor *= 4
             heads = [lane.queued_at for lane in lanes.values()]
-            rows = await conn.fetch(SQL["deeper"], list(lanes), heads, depth)
+            rows = await conn.fetch(SQL["deeper"], list(lanes), heads, [x.depth * factor for x in lanes.values()])
             self._jobs = _by_lane(lanes, (Waiting(r["lane_id"], r["id"], r["attempt"], r["queued_at"]) for r in rows))
             self.decision = self._decided()
 
@@ -272,7 +272,7 @@ class _Batch:
 
 
 _NOBODY = Ranking(
-    lanes=0, depth=1, virtual_times={}, active={}, tenants=(), held=(), lanes_of_chosen={}, jobs=(), requirements={},
+    lanes=0, virtual_times={}, active={}, tenants=(), held=(), lanes_of_chosen={}, jobs=(), requirements={},
     profiles={},
 )  # fmt: skip
 

@@ -94,13 +94,13 @@ SELECT rank_tenants($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
 -- More jobs of the same lanes, when a batch has used up those that `rank` gave.
 -- name: deeper
 SELECT job.lane_id, job.id, job.attempt, job.queued_at
-FROM unnest($1::bigint[], $2::timestamptz[]) AS lane (id, queued_at)
+FROM unnest($1::bigint[], $2::timestamptz[], $3::int[]) AS lane (id, queued_at, depth)
 CROSS JOIN LATERAL (
     SELECT commands.lane_id, commands.id, commands.attempt, commands.queued_at
     FROM commands
     WHERE commands.lane_id = lane.id AND commands.status = 'queued' AND commands.queued_at >= lane.queued_at
     ORDER BY commands.queued_at, commands.id
-    LIMIT $3
+    LIMIT lane.depth
 ) AS job
 ORDER BY job.queued_at, job.id;
 

@@ -38,6 +38,7 @@ CREATE TABLE lane_heads (
     queued_at      timestamptz NOT NULL,
     at             double precision NOT NULL
 ) WITH (fillfactor = 50);
+CREATE INDEX lane_heads_requirement ON lane_heads (requirement_id);
 
 -- Lanes whose head may be another one: jobs came or went, the oldest of them queued at that time. Left by whoever changed
 -- the queue; the claim looks at these lanes again and deletes what it has seen.

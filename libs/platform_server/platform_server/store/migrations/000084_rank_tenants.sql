@@ -32,7 +32,7 @@ AS $$
 DECLARE
     answer json;
 BEGIN
-    WITH woken AS (
+    WITH RECURSIVE woken AS (
         SELECT *
         FROM unnest(woken_lanes, woken_tenants, woken_requirements, woken_bases, woken_queued_at)
             AS woken (lane_id, tenant_id, requirement_id, base, queued_at)
@@ -47,6 +47,19 @@ BEGIN
         FROM unnest(slot_profiles, slot_numbers) AS slots (profile_id, slots)
         LEFT JOIN profile_turns ON profile_turns.profile_id = slots.profile_id
         WHERE slots.slots > 0
+    ), wanted (requirement_id) AS (
+        -- Every requirement that waits, by skipping through the index: they are few, the lanes may be many.
+        (SELECT requirement_id FROM lane_heads ORDER BY requirement_id LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT lane_heads.requirement_id
+            FROM lane_heads
+            WHERE lane_heads.requirement_id > wanted.requirement_id
+            ORDER BY lane_heads.requirement_id
+            LIMIT 1
+        )
+        FROM wanted
+        WHERE wanted.requirement_id IS NOT NULL
     ), fitting AS MATERIALIZED (
         SELECT
             requirements.id AS requirement_id,
@@ -56,7 +69,7 @@ BEGIN
         FROM requirements
         CROSS JOIN slots
         JOIN profiles ON profiles.id = slots.profile_id
-        WHERE requirements.id = ANY (ARRAY(SELECT DISTINCT requirement_id FROM heads))
+        WHERE requirements.id = ANY (ARRAY(SELECT requirement_id FROM wanted) || woken_requirements)
             AND requirements.capabilities <@ profiles.capabilities
             AND (requirements.tool = '' OR requirements.tool = ANY (profiles.tools))
     ), waiting AS MATERIALIZED (
@@ -103,79 +116,97 @@ BEGIN
         FROM slots
         LEFT JOIN servable ON servable.profile_id = slots.profile_id
         GROUP BY slots.profile_id, slots.v
-    ), joined AS MATERIALIZED (
-        SELECT
-            servable.tenant_id,
-            servable.contending,
-            CASE WHEN servable.contending THEN servable.turn ELSE greatest(servable.turn, min(before.v)) END AS turn
+    ), joining AS MATERIALIZED (
+        SELECT servable.tenant_id, greatest(servable.turn, min(before.v)) AS turn
         FROM servable
         JOIN before ON before.profile_id = servable.profile_id
-        GROUP BY servable.tenant_id, servable.contending, servable.turn
+        WHERE NOT servable.contending
+        GROUP BY servable.tenant_id, servable.turn
+    ), standing AS MATERIALIZED (
+        SELECT
+            servable.tenant_id,
+            servable.profile_id,
+            servable.place,
+            servable.weight,
+            coalesce(joining.turn, servable.turn) AS turn
+        FROM servable
+        LEFT JOIN joining ON joining.tenant_id = servable.tenant_id
     ), virtual_times AS (
-        SELECT slots.profile_id, greatest(slots.v, min(floor(joined.turn))) AS v
+        SELECT slots.profile_id, greatest(slots.v, min(floor(standing.turn))) AS v
         FROM slots
-        LEFT JOIN servable ON servable.profile_id = slots.profile_id
-        LEFT JOIN joined ON joined.tenant_id = servable.tenant_id
+        LEFT JOIN standing ON standing.profile_id = slots.profile_id
         GROUP BY slots.profile_id, slots.v
     ), active AS MATERIALIZED (
         SELECT taking_part.profile_id, sum(taking_part.weight)::int AS weight
         FROM (
-            SELECT profile_id, tenant_id, weight FROM servable
-            UNION
-            SELECT held.profile_id, held.tenant_id, present.weight
+            SELECT profile_id, weight FROM servable
+            UNION ALL
+            SELECT held.profile_id, present.weight
             FROM held
             JOIN present ON present.tenant_id = held.tenant_id
+            LEFT JOIN servable ON servable.tenant_id = held.tenant_id AND servable.profile_id = held.profile_id
+            WHERE servable.tenant_id IS NULL
         ) AS taking_part
         GROUP BY taking_part.profile_id
     ), chosen AS MATERIALIZED (
-        SELECT foremost.tenant_id
+        SELECT foremost.tenant_id, foremost.turn
         FROM slots
         JOIN active ON active.profile_id = slots.profile_id
         CROSS JOIN LATERAL (
-            SELECT servable.tenant_id
-            FROM servable
-            JOIN joined ON joined.tenant_id = servable.tenant_id
-            LEFT JOIN held ON held.tenant_id = servable.tenant_id AND held.profile_id = servable.profile_id
-            WHERE servable.profile_id = slots.profile_id
+            SELECT standing.tenant_id, standing.turn
+            FROM standing
+            LEFT JOIN held ON held.tenant_id = standing.tenant_id AND held.profile_id = standing.profile_id
+            WHERE standing.profile_id = slots.profile_id
             ORDER BY
-                coalesce(held.jobs, 0) >= slots.slots::double precision * servable.weight / active.weight,
-                floor(joined.turn),
-                servable.place
+                coalesce(held.jobs, 0) >= slots.slots::double precision * standing.weight / active.weight,
+                floor(standing.turn),
+                standing.place
             FETCH FIRST batch ROWS WITH TIES
         ) AS foremost
         WHERE slots.profile_id = ANY (offered)
         UNION
-        SELECT tenant_id FROM joined WHERE tenant_id = ANY (corrected_tenants)
+        SELECT tenant_id, turn FROM standing WHERE tenant_id = ANY (corrected_tenants)
     ), moved AS (
         INSERT INTO tenant_turns (tenant_id, turn, contending)
         SELECT tenant_id, turn, true
-        FROM joined
-        WHERE NOT contending AND tenant_id NOT IN (SELECT tenant_id FROM chosen)
+        FROM joining
+        WHERE tenant_id NOT IN (SELECT tenant_id FROM chosen)
         ON CONFLICT (tenant_id) DO UPDATE SET turn = excluded.turn, contending = true
     ), rested AS (
         UPDATE tenant_turns
         SET contending = false
-        WHERE contending AND tenant_id NOT IN (SELECT tenant_id FROM joined) AND tenant_id <> ALL (corrected_tenants)
+        WHERE contending
+            AND tenant_id NOT IN (SELECT tenant_id FROM standing)
+            AND tenant_id <> ALL (corrected_tenants)
     ), lanes_of_chosen AS MATERIALIZED (
-        SELECT heads.lane_id, heads.tenant_id, heads.base, heads.requirement_id, heads.queued_at
+        -- ``depth``: how many jobs are read of a lane; three times what its tenant may expect of the batch by its weight.
+        SELECT
+            heads.lane_id,
+            heads.tenant_id,
+            heads.base,
+            heads.requirement_id,
+            heads.queued_at,
+            1 + least(
+                batch,
+                present.weight - present.running,
+                ceil(3.0 * batch * present.weight / sum(present.weight) OVER (PARTITION BY heads.base, heads.requirement_id))
+            )::int AS depth
         FROM heads
         JOIN chosen ON chosen.tenant_id = heads.tenant_id
+        JOIN present ON present.tenant_id = heads.tenant_id
         WHERE heads.requirement_id IN (SELECT requirement_id FROM fitting)
-    ), depth AS (
-        SELECT least(1 + ceil(batch * 2.0 / greatest(count(*), 1)), batch + 1)::int AS jobs FROM chosen
     )
     SELECT json_build_object(
         'lanes', (SELECT count(*) FROM heads),
-        'depth', (SELECT jobs FROM depth),
         'virtual_times', (SELECT json_agg(virtual_times) FROM virtual_times),
         'active', (SELECT json_agg(active) FROM active),
         'tenants', (
             SELECT json_agg(tenant)
             FROM (
-                SELECT present.tenant_id, present.weight, present.running, joined.turn, present.contending, present.mean_seconds
+                SELECT
+                    present.tenant_id, present.weight, present.running, chosen.turn, present.contending, present.mean_seconds
                 FROM chosen
                 JOIN present ON present.tenant_id = chosen.tenant_id
-                JOIN joined ON joined.tenant_id = chosen.tenant_id
             ) AS tenant
         ),
         'held', (SELECT json_agg(held) FROM held WHERE tenant_id IN (SELECT tenant_id FROM chosen)),
@@ -190,7 +221,7 @@ BEGIN
                     AND commands.status = 'queued'
                     AND commands.queued_at >= lanes_of_chosen.queued_at
                 ORDER BY commands.queued_at, commands.id
-                LIMIT (SELECT jobs FROM depth)
+                LIMIT lanes_of_chosen.depth
             ) AS job
         ),
         'requirements', (
