@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from ipaddress import ip_address
 from uuid import UUID, uuid4
@@ -40,15 +40,20 @@ def told(service: Service, path: str) -> httpx.Response:
     return httpx.get(f"http://127.0.0.1:{service.internal_port}{path}", timeout=10)
 
 
-def total(stack: Stack, metric: str, **labels: str) -> float:
-    """The sum over all replicas."""
+def series(stack: Stack, metric: str, **labels: str) -> list[float]:
+    """What every replica tells of the metric under these labels."""
     asked = {f'{name}="{value}"' for name, value in labels.items()}
-    return sum(
+    return [
         float(value)
         for service in replicas(stack)
         for name, told_labels, value in _SAMPLE.findall(told(service, "/metrics").text)
         if name == metric and asked <= set(told_labels.split(","))
-    )
+    ]
+
+
+def total(stack: Stack, metric: str, **labels: str) -> float:
+    """The sum over all replicas."""
+    return sum(series(stack, metric, **labels))
 
 
 def events(stack: Stack, kind: str) -> list[Body]:
@@ -111,6 +116,26 @@ async def test_agents_are_counted_by_status_every_status_always_there(platform: 
         return there and total(platform.stack, "agent_status", type="platform", status="online") >= 2
 
     await eventually(counted)
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels"),
+    [
+        ("auth_failures_total", {}),
+        ("security_events_total", {"event_type": "security.job.access_denied"}),
+        ("banned_ips_current", {}),
+        ("agent_status", {"type": "platform", "status": "online"}),
+    ],
+)
+async def test_the_queries_and_alerts_of_the_specification_find_their_series(
+    platform: Platform, metric: str, labels: Mapping[str, str]
+) -> None:
+    await platform.http.post(POLL)
+
+    async def found() -> list[float]:
+        return series(platform.stack, metric, **labels)
+
+    await eventually(found)
 
 
 async def a_missing_key(platform: Platform) -> None:

@@ -24,9 +24,13 @@ class UsageError(Exception):
 
 
 def plan_of(environ: "os._Environ[str]") -> Plan:
+    """Raises UsageError."""
     folder = Path(environ.get("STACK_DIR", _LOCAL / "stack")).resolve()
     scanners = Path(environ.get("SCANNERS_DIR", _LOCAL / "scanners")).resolve()
-    return Plan(folder=folder, port=int(environ.get("STACK_PORT", "8080")), scanners=scanners)
+    port = environ.get("STACK_PORT", "8080")
+    if not port.isascii() or not port.isdecimal() or not 1 <= int(port) <= 65_535:
+        raise UsageError(f"STACK_PORT is a number from 1 to 65535, not {port!r}")
+    return Plan(folder=folder, port=int(port), scanners=scanners)
 
 
 def main() -> None:

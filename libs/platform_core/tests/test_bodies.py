@@ -96,6 +96,11 @@ def test_what_lies_beyond_a_limit_is_refused(body: bytes, kind: type[msgspec.Str
         msgspec.json.decode(body, type=kind)
 
 
+def test_a_poll_waits_30_seconds_for_one_job_unless_it_says_otherwise() -> None:
+    asked = msgspec.json.decode(b"{}", type=protocol.Poll)
+    assert (asked.timeout, asked.max_jobs) == (30, 1)
+
+
 def test_times_are_rfc_3339_in_utc_with_z() -> None:
     class Told(Answer, frozen=True, kw_only=True):
         at: datetime

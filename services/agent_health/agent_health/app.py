@@ -19,7 +19,6 @@ from agent_health.statistics import Statistics
 from platform_core.domain.ids import AgentId
 from platform_core.wire.events import AgentControl
 from platform_server.assembly.agent_door import agent_door
-from platform_server.assembly.announcer import Announcer
 from platform_server.assembly.service import application, limits_of, opened
 from platform_server.assembly.workers import Acting, lease_of
 from platform_server.kit import serve
@@ -38,7 +37,6 @@ def create_app(settings: Settings, runtime: serve.Runtime) -> Starlette:
 async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime) -> AsyncIterator[State]:
     async with opened(settings, runtime, name=NAME) as at:
         door = agent_door(at.pool, at.redis, limits_of(settings))
-        announcer = Announcer(at.redis)
         interval = timedelta(seconds=settings.next_heartbeat_seconds)
         omissions = Omissions(interval)
 
@@ -50,7 +48,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
             _checks(at.pool, settings), every=timedelta(seconds=settings.probe_interval_seconds)
         )
         stale_after = timedelta(seconds=settings.stale_after_seconds)
-        checker = HealthChecker(acting, announcer, reachability, stale_after=stale_after)
+        checker = HealthChecker(acting, at.announcer, reachability, stale_after=stale_after)
         runtime.health.loops = loops = [
             *loops_of(checker, Statistics(at.pool, acting), reachability, settings),
             *door.loops,
@@ -60,7 +58,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
         subscription = Subscription(at.redis, {Channel.AGENT_CONTROL: heard})
         await at.stack.enter_async_context(beside(subscription.run(), "subscription"))
         await at.stack.enter_async_context(running(loops))
-        heartbeats = Heartbeats(at.pool, announcer, omissions, max_retries=settings.max_retries)
+        heartbeats = Heartbeats(at.pool, at.announcer, omissions, max_retries=settings.max_retries)
         yield State(agents=door.keys, heartbeats=heartbeats, next_heartbeat=interval)
 
 

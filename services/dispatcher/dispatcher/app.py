@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from uuid import uuid4
@@ -12,8 +12,9 @@ import msgspec
 from starlette.applications import Starlette
 
 from dispatcher.broker import Broker
-from dispatcher.events import Control
+from dispatcher.events import KEEP_ALIVE_SECONDS, Control
 from dispatcher.polls import Polls
+from dispatcher.put_backs import PutBacks
 from dispatcher.reports import Reports
 from dispatcher.routes import ROUTES, State
 from dispatcher.settings import Settings
@@ -21,7 +22,6 @@ from platform_core.domain import tokens
 from platform_core.domain.ids import JobId
 from platform_core.wire.events import JobQueued
 from platform_server.assembly.agent_door import agent_door
-from platform_server.assembly.announcer import Announcer
 from platform_server.assembly.service import application, limits_of, opened
 from platform_server.kit import serve
 from platform_server.kit.loops import Loop, beside, running
@@ -29,7 +29,7 @@ from platform_server.kit.settings import job_token_keys
 from platform_server.signals import waiting
 from platform_server.signals.wakeups import Channel, Subscription
 from platform_server.store import claims
-from platform_server.store.claims import Claimed, HandedOut, Offer
+from platform_server.store.claims import Claimed, Offer
 from platform_server.store.connection import open_pool
 
 NAME = "dispatcher"
@@ -54,13 +54,10 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
                 region_patience=timedelta(seconds=settings.region_patience_seconds),
             )
 
-        async def put_back(jobs: Sequence[HandedOut]) -> None:
-            await reports.put_back(jobs)
-
         door = agent_door(at.pool, at.redis, limits_of(settings))
-        broker = Broker(claim, put_back)
-        announcer = Announcer(at.redis)
-        reports = Reports(at.pool, broker, announcer)
+        put_backs = PutBacks(at.pool, at.announcer)
+        broker = Broker(claim, put_backs.add)
+        reports = Reports(at.pool, broker, at.announcer)
         name = f"{socket.gethostname()}-{uuid4()}"
         polls = Polls(at.pool, broker, announce=partial(waiting.announce, at.redis, name))
         control = Control(at.pool, broker, door.keys)
@@ -74,22 +71,26 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
             on_connect=broker.look_again,
         )
         runtime.health.loops = loops = [
+            Loop("claims", broker.step, timedelta(seconds=5), wake=broker.work),
+            Loop("put-backs", put_backs.write, timedelta(seconds=1), wake=put_backs.work),
             Loop("sweep", polls.sweep, timedelta(seconds=settings.sweep_seconds), jitter=0.2),
             Loop("presence", polls.note_held, timedelta(seconds=settings.presence_seconds)),
             Loop("waiting", polls.tell_waiting, timedelta(seconds=waiting.EVERY_SECONDS)),
+            Loop("idle-streams", control.end_idle, timedelta(seconds=KEEP_ALIVE_SECONDS)),
             *door.loops,
         ]
+        at.stack.push_async_callback(put_backs.write)
         await at.stack.enter_async_context(beside(subscription.run(), "subscription"))
         await at.stack.enter_async_context(running(loops))
-        await at.stack.enter_async_context(_in_background(broker.run(), "claims"))
-        await at.stack.enter_async_context(_in_background(_drain(runtime.draining, broker), "drain"))
+        await at.stack.enter_async_context(beside(_drain(runtime.draining, broker), "drain"))
         yield State(
             agents=door.keys,
             broker=broker,
             polls=polls,
+            put_backs=put_backs,
             reports=reports,
             control=control,
-            announcer=announcer,
+            announcer=at.announcer,
             token_keys=keys,
             draining=runtime.draining,
         )
@@ -98,17 +99,6 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
 async def _drain(draining: asyncio.Event, broker: Broker) -> None:
     await draining.wait()
     broker.drain()
-
-
-@asynccontextmanager
-async def _in_background(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
-    task = asyncio.create_task(work, name=name)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def _token_hash(keys: Mapping[str, bytes], job: JobId, attempt: int) -> str:

@@ -32,28 +32,44 @@ class Control:
         """One message of the channel."""
         control = msgspec.json.decode(raw, type=AgentControl)
         agent = AgentId(control.agent_id)
-        self._keys.forget(agent)
         match control.kind:
-            case ControlKind.CANCEL if control.job_id is not None:
-                self._tell(agent, event(EventKind.CANCELLED, JobId(control.job_id)))
-            case ControlKind.LOST if control.job_id is not None:
-                self._tell(agent, event(EventKind.LOST, JobId(control.job_id)))
+            case ControlKind.CANCEL | ControlKind.LOST if control.job_id is not None:
+                kind = EventKind.CANCELLED if control.kind is ControlKind.CANCEL else EventKind.LOST
+                self._tell(agent, event(kind, JobId(control.job_id)))
             case ControlKind.DRAIN:
                 self._tell(agent, event(EventKind.DRAIN))
                 self._broker.end_polls_of(agent)
             case ControlKind.DISABLE | ControlKind.DELETE:
+                self._keys.forget(agent)
                 self._tell(agent, None)
                 self._broker.end_polls_of(agent)
+            case ControlKind.ENABLE:
+                self._keys.forget(agent)
+                self._broker.look_again()
             case _:
-                pass
+                self._keys.forget(agent)
+
+    async def end_idle(self) -> int:
+        """A step: streams are for agents that hold a job; the others hear through their polls."""
+        listening = set(self._streams)
+        if listening:
+            async with acquire(self._pool) as conn:
+                holding = await attempts.holding(conn, listening)
+            for agent in listening - holding:
+                self._tell(agent, None)
+        return 0
 
     async def stream(self, agent: AgentId, draining: asyncio.Event) -> AsyncIterator[bytes]:
-        """The agent's events, until it is disabled, or this process drains."""
+        """The agent's events, until it holds no job, is disabled, or this process drains."""
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1000)
         self._streams[agent].add(queue)
         try:
-            for job in await self._missed(agent):
+            async with acquire(self._pool) as conn:
+                held, missed = await attempts.holding(conn, [agent]), await attempts.cancelled_but_held(conn, agent)
+            for job in missed:
                 yield event(EventKind.CANCELLED, job)
+            if not held:
+                return
             while not draining.is_set():
                 said = await self._next(queue, draining)
                 if said is None:
@@ -63,10 +79,6 @@ class Control:
             self._streams[agent].discard(queue)
             if not self._streams[agent]:
                 del self._streams[agent]
-
-    async def _missed(self, agent: AgentId) -> list[JobId]:
-        async with acquire(self._pool) as conn:
-            return await attempts.cancelled_but_held(conn, agent)
 
     async def _next(self, queue: asyncio.Queue[bytes | None], draining: asyncio.Event) -> bytes | None:
         got = asyncio.ensure_future(queue.get())

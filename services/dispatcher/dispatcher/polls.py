@@ -2,7 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from dispatcher.broker import Broker, Poll
+from dispatcher.broker import Broker
+from dispatcher.idle import Poll
 from platform_core.domain.ids import AgentId
 from platform_core.domain.scheduling import Profile
 from platform_core.wire.protocol import Poll as PollRequest
@@ -46,12 +47,12 @@ class Polls:
 
     async def tell_waiting(self) -> int:
         """A step: tell job intake which profiles wait here, so that it knows when an assignment is near."""
-        await self._announce(list({poll.number: poll.profile for poll in self._broker.held}.values()))
+        await self._announce(list({poll.number: poll.profile for poll in self._broker.waiting}.values()))
         return 0
 
     async def sweep(self) -> int:
         """A step: while polls wait, look whether anything is queued that no wake-up told of."""
-        if any(True for _ in self._broker.held):
+        if self._broker.held:
             async with acquire(self._pool) as conn:
                 queued = await polls.any_queued(conn)
             if queued:

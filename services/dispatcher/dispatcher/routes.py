@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import TypedDict
 
 import msgspec
@@ -12,7 +11,9 @@ from starlette.routing import Route
 
 from dispatcher.broker import Broker
 from dispatcher.events import Control
+from dispatcher.idle import Poll
 from dispatcher.polls import Polls
+from dispatcher.put_backs import PutBacks
 from dispatcher.reports import Reports
 from platform_core.domain import tokens
 from platform_core.domain.errors import TokenInvalid
@@ -34,6 +35,7 @@ class State(TypedDict):
     agents: AgentKeys
     broker: Broker
     polls: Polls
+    put_backs: PutBacks
     reports: Reports
     control: Control
     announcer: Announcer
@@ -47,14 +49,15 @@ Request = AnyRequest[State]
 async def poll(request: Request) -> Response:
     agent = await _agent(request)
     asked = await read(request, protocol.Poll)
-    offer = await request.state["polls"].offer(agent, asked)
-    waiting = asyncio.ensure_future(request.state["broker"].wait(offer, seconds=asked.timeout))
-    if await _client_left(request, waiting):
-        waiting.cancel()
-        with suppress(asyncio.CancelledError):
-            await request.state["reports"].put_back(await waiting)
+    held = await request.state["polls"].offer(agent, asked)
+    client = asyncio.create_task(_end_when_client_leaves(request, held))
+    try:
+        jobs = await request.state["broker"].wait(held, seconds=asked.timeout)
+    finally:
+        client.cancel()
+    if client.done():
+        request.state["put_backs"].add(jobs)
         return Response(status_code=499)
-    jobs = waiting.result()
     await request.state["announcer"].attempted(JobEventKind.ASSIGNED, jobs)
     headers = {"Connection": "close"} if request.state["draining"].is_set() else None
     return answer(_poll_answer(jobs, request.state["token_keys"]), headers=headers)
@@ -67,7 +70,7 @@ async def ack(request: Request) -> Response:
 async def progress(request: Request) -> Response:
     held = await _held(request)
     body = await read(request, protocol.Progress)
-    report = await request.state["reports"].progress(ProgressNote(held, body.progress, body.message))
+    report = await request.state["reports"].progress(ProgressNote(held, body.progress, _storable(body.message)))
     return answer(protocol.ProgressAnswer(status=report.status, cancelled=report.status is JobStatus.CANCELLED))
 
 
@@ -75,7 +78,7 @@ async def result(request: Request) -> Response:
     held = await _held(request)
     body = await read(request, protocol.JobResult, limit=MAX_RESULT_BYTES)
     text = bytes(body.result).decode()
-    outcome = Outcome(held, JobStatus(body.status), None if text == "null" else text, body.error)
+    outcome = Outcome(held, JobStatus(body.status), None if text == "null" else text, _storable(body.error))
     return _job_answer(await request.state["reports"].finish(outcome))
 
 
@@ -119,17 +122,15 @@ async def _held(request: Request) -> Held:
     return Held(job, agent, attempt, tokens.secret_hash(raw))
 
 
-async def _client_left(request: Request, waiting: asyncio.Future[Sequence[HandedOut]]) -> bool:
-    """Wait for the poll's end; true when the client went away before it."""
-    gone = asyncio.ensure_future(request.receive())
-    waiting.add_done_callback(lambda _: gone.cancel())
-    try:
-        await gone
-    except asyncio.CancelledError:
-        if not waiting.done():
-            raise
-        return False
-    return not waiting.done()
+async def _end_when_client_leaves(request: Request, held: Poll) -> None:
+    """After the body the only thing that can come from a client is its leaving."""
+    await request.receive()
+    held.settle(())
+
+
+def _storable(text: str | None) -> str | None:
+    """Postgres takes no NUL, and what a scanner printed may have one."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}") if text is not None else None
 
 
 def _poll_answer(jobs: Sequence[HandedOut], keys: Mapping[str, bytes]) -> protocol.PollAnswer:

@@ -13,6 +13,15 @@ from platform_core.domain.ids import JobId, TenantId
 from world import bearer
 
 JOBS = "/api/v1/platform-jobs"
+STATISTICS = "/api/v1/admin/platform-jobs/stats"
+# What tenants may call.
+TENANTS = [
+    ("POST", JOBS),
+    ("GET", JOBS),
+    ("GET", f"{JOBS}/{UUID(int=7)}"),
+    ("POST", f"{JOBS}/{UUID(int=7)}/cancel"),
+    ("POST", f"{JOBS}/{UUID(int=7)}/retry"),
+]
 
 Body = dict[str, Any]
 Serve = Callable[..., AbstractAsyncContextManager[AsyncClient]]

@@ -7,7 +7,6 @@ from functools import partial
 from starlette.applications import Starlette
 
 from platform_core.wire.events import AgentEvent
-from platform_server.assembly.announcer import Announcer
 from platform_server.assembly.service import application, opened
 from platform_server.assembly.workers import Acting, lease_of
 from platform_server.kit import serve
@@ -29,7 +28,7 @@ def create_app(settings: Settings, runtime: serve.Runtime) -> Starlette:
 async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime) -> AsyncIterator[None]:
     async with opened(settings, runtime, name=NAME) as at:
         acting = Acting(at.pool, lease_of(NAME, seconds=settings.lease_seconds))
-        worker = QueueWorker(acting, Announcer(at.redis), settings)
+        worker = QueueWorker(acting, at.announcer, settings)
         events = Reader(at.redis, Stream.AGENTS, AgentEvent, group=NAME, consumer=NAME)
         runtime.health.loops = loops = loops_of(worker, Gauges(at.pool, acting), events, settings)
         at.stack.push_async_callback(acting.give_up)

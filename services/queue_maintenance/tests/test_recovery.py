@@ -10,7 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from platform_core.wire.events import AgentControl, AgentEvent, AgentEventKind, JobQueued
-from platform_server.signals import streams
+from platform_server.signals import outgoing
+from platform_server.signals.outgoing import Message
 from platform_server.signals.streams import Reader, Stream
 from platform_server.signals.wakeups import Channel
 from queue_maintenance.worker import QueueWorker
@@ -143,7 +144,7 @@ async def test_an_agent_that_is_said_to_be_gone_has_its_jobs_requeued_at_once(
     held = await world.held(agent)
     await world.execute("UPDATE commands SET assigned_at = assigned_at - interval '61 s'")
     await world.seen(agent, ago=61, online=False)
-    await streams.append(client, Stream.AGENTS, [AgentEvent(kind=kind, agent_id=agent)])
+    await outgoing.send(client, [Message(Stream.AGENTS, AgentEvent(kind=kind, agent_id=agent))])
     assert await worker.follow(events) == 1
     assert (await world.job(held.job))["status"] == "queued"
     assert (await client.xpending(Stream.AGENTS, "queue-maintenance"))["pending"] == 0
@@ -154,7 +155,7 @@ async def test_an_old_event_of_an_agent_that_has_come_back_takes_nothing_from_it
 ) -> None:
     agent = await world.agent()
     held = await world.held(agent)
-    await streams.append(client, Stream.AGENTS, [AgentEvent(kind=AgentEventKind.OFFLINE, agent_id=agent)])
+    await outgoing.send(client, [Message(Stream.AGENTS, AgentEvent(kind=AgentEventKind.OFFLINE, agent_id=agent))])
     assert await worker.follow(events) == 1
     assert (await world.job(held.job))["status"] == "running"
 
@@ -163,7 +164,9 @@ async def test_events_are_read_again_after_redis_was_flushed(
     world: Any, worker: QueueWorker, events: Reader[AgentEvent], client: Redis
 ) -> None:
     await client.flushall()
-    await streams.append(client, Stream.AGENTS, [AgentEvent(kind=AgentEventKind.OFFLINE, agent_id=await world.agent())])
+    await outgoing.send(
+        client, [Message(Stream.AGENTS, AgentEvent(kind=AgentEventKind.OFFLINE, agent_id=await world.agent()))]
+    )
     assert await worker.follow(events) == 0
     assert await worker.follow(events) == 1
 

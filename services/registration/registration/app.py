@@ -7,7 +7,6 @@ from functools import partial
 
 from starlette.applications import Starlette
 
-from platform_server.assembly.announcer import Announcer
 from platform_server.assembly.bans import NewBans
 from platform_server.assembly.service import application, jwt_rules, limits_of, opened
 from platform_server.kit import metrics, serve
@@ -49,7 +48,7 @@ async def _open(settings: Settings, runtime: Runtime) -> AsyncIterator[State]:
             pool=at.pool,
             jwt=jwt_rules(settings),
             limiter=limiter,
-            announcer=Announcer(at.redis),
+            announcer=at.announcer,
             rotation_grace=settings.rotation_grace,
         )
 

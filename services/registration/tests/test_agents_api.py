@@ -75,6 +75,29 @@ async def test_an_administrator_makes_an_agent_without_a_token(admin: AsyncClien
     assert (again.status_code, again.json()["code"]) == (409, "name_taken")
 
 
+async def test_an_api_key_is_shown_once(admin: AsyncClient, new_agent: NewAgent) -> None:
+    made = await new_agent()
+    for later in (await admin.get(AGENTS), await admin.get(f"{AGENTS}/{made['agent']['id']}")):
+        assert later.status_code == 200
+        assert made["api_key"].removeprefix("rdv_agent_") not in later.text
+
+
+async def test_platform_agents_belong_to_the_system_tenant(
+    public: AsyncClient,
+    pool: Pool,
+    new_agent: NewAgent,
+    new_token: Callable[..., Awaitable[tuple[str, str]]],
+    application: Callable[..., dict[str, Any]],
+) -> None:
+    made = (await new_agent())["agent"]
+    _, raw = await new_token()
+    registered = (await public.post("/api/v1/platform-agents/register", json=application(raw))).json()["agent"]
+    assert (made["is_platform_agent"], registered["is_platform_agent"]) == (True, True)
+    owners = await pool.fetch("SELECT name, tenant_id::text FROM agents WHERE is_platform_agent ORDER BY name")
+    system = "00000000-0000-0000-0000-000000000001"
+    assert [tuple(row) for row in owners] == [("scanner-1", system), ("scanner-us-east-1-01", system)]
+
+
 @pytest.mark.parametrize(
     ("asked", "fields"),
     [

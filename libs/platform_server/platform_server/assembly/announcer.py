@@ -1,8 +1,9 @@
 """What the other services hear, after the commit. With Redis away they learn it from Postgres, a little later."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from datetime import timedelta
+from typing import Final, Protocol
 
 from platform_core.domain.ids import AgentId, JobId, TenantId
 from platform_core.domain.scheduling import Requirement
@@ -15,10 +16,17 @@ from platform_core.wire.events import (
     JobEventKind,
     JobQueued,
 )
-from platform_server.signals import streams, wakeups
+from platform_server.kit.batching import Batch
+from platform_server.signals import outgoing
 from platform_server.signals.connection import Client
+from platform_server.signals.outgoing import Message
 from platform_server.signals.streams import Stream
 from platform_server.signals.wakeups import Channel
+
+# How long an answer may be held up by what follows its commit.
+_PATIENCE: Final = timedelta(milliseconds=50)
+# A stalled Redis is given up after a second: what gathered in it is all that ever waits.
+_AT_ONCE: Final = 10_000
 
 
 class Attempted(Protocol):
@@ -39,42 +47,66 @@ class BackInQueue(Attempted, Protocol):
     def requirement(self) -> Requirement: ...
 
 
-@dataclass(frozen=True, slots=True)
 class Announcer:
-    """Nothing of it raises."""
+    """Nothing of it raises, and nobody waits long for a Redis that stalls: what it has not taken goes out later.
 
-    redis: Client
+    Messages go out in the order in which they were given, those that gathered meanwhile in one round trip.
+    """
+
+    def __init__(self, redis: Client) -> None:
+        self._redis = redis
+        self._outgoing: Batch[Message, None] = Batch(self._send, max_size=_AT_ONCE)
 
     async def agents(self, kind: AgentEventKind, agents: Iterable[AgentId]) -> None:
-        await streams.append(self.redis, Stream.AGENTS, [AgentEvent(kind=kind, agent_id=agent) for agent in agents])
+        await self._say([Message(Stream.AGENTS, AgentEvent(kind=kind, agent_id=agent)) for agent in agents])
 
     async def control(self, kind: ControlKind, agent: AgentId) -> None:
         """Whoever serves the agent must know at once."""
-        await wakeups.publish(self.redis, Channel.AGENT_CONTROL, [AgentControl(kind=kind, agent_id=agent)])
+        await self._say([Message(Channel.AGENT_CONTROL, AgentControl(kind=kind, agent_id=agent))])
 
     async def stop(self, kind: ControlKind, jobs: Iterable[tuple[AgentId, JobId]]) -> None:
         """Each agent must stop the job that it runs: it was cancelled, or the agent has lost it."""
-        messages = [AgentControl(kind=kind, agent_id=agent, job_id=job) for agent, job in jobs]
-        await wakeups.publish(self.redis, Channel.AGENT_CONTROL, messages)
+        told = [AgentControl(kind=kind, agent_id=agent, job_id=job) for agent, job in jobs]
+        await self._say([Message(Channel.AGENT_CONTROL, one) for one in told])
 
     async def queued(self, job: JobId, tenant: TenantId, requirement: Requirement) -> None:
         """Agents that could run it may be waiting."""
-        await wakeups.publish(self.redis, Channel.JOB_QUEUE, [JobQueued.of(requirement)])
-        await self.happened(JobEventKind.QUEUED, job, tenant)
+        event = JobEvent(kind=JobEventKind.QUEUED, job_id=job, tenant_id=tenant)
+        await self._say([Message(Channel.JOB_QUEUE, JobQueued.of(requirement)), Message(Stream.JOBS, event)])
 
     async def requeued(self, jobs: Sequence[BackInQueue]) -> None:
         """Agents that could run them may be waiting."""
-        await wakeups.publish(self.redis, Channel.JOB_QUEUE, [JobQueued.of(job.requirement) for job in jobs])
-        await self.attempted(JobEventKind.REQUEUED, jobs)
+        woken = [Message(Channel.JOB_QUEUE, JobQueued.of(job.requirement)) for job in jobs]
+        await self._say([*woken, *_attempted(JobEventKind.REQUEUED, jobs)])
 
     async def attempted(self, kind: JobEventKind, jobs: Iterable[Attempted]) -> None:
-        events = [
-            JobEvent(kind=kind, job_id=a.job, tenant_id=a.tenant, agent_id=a.agent, attempt=a.attempt) for a in jobs
-        ]
-        await streams.append(self.redis, Stream.JOBS, events)
+        await self._say(_attempted(kind, jobs))
 
     async def happened(
         self, kind: JobEventKind, job: JobId, tenant: TenantId, *, agent: AgentId | None = None, attempt: int = 0
     ) -> None:
         event = JobEvent(kind=kind, job_id=job, tenant_id=tenant, agent_id=agent, attempt=attempt)
-        await streams.append(self.redis, Stream.JOBS, [event])
+        await self._say([Message(Stream.JOBS, event)])
+
+    async def finish(self) -> None:
+        """Until everything has gone out, or Redis refused it."""
+        await self._outgoing.finish()
+
+    async def _say(self, messages: Sequence[Message]) -> None:
+        if messages:
+            sent = [self._outgoing.put(message) for message in messages]
+            await asyncio.wait([sent[-1]], timeout=_PATIENCE.total_seconds())
+
+    async def _send(self, messages: Sequence[Message]) -> Sequence[None]:
+        await outgoing.send(self._redis, messages)
+        return [None] * len(messages)
+
+
+def _attempted(kind: JobEventKind, jobs: Iterable[Attempted]) -> list[Message]:
+    return [
+        Message(
+            Stream.JOBS,
+            JobEvent(kind=kind, job_id=a.job, tenant_id=a.tenant, agent_id=a.agent, attempt=a.attempt),
+        )
+        for a in jobs
+    ]

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from platform_server.assembly.announcer import Announcer
 from platform_server.kit import client_address, problems
 from platform_server.kit.asgi import Edge
 from platform_server.kit.auth import JwtRules
@@ -29,6 +30,7 @@ class Opened:
 
     pool: Pool
     redis: Client
+    announcer: Announcer
     stack: AsyncExitStack
 
 
@@ -50,7 +52,9 @@ async def opened(settings: ServiceSettings, runtime: Runtime, *, name: str) -> A
         redis = await stack.enter_async_context(connect(settings.redis_url))
         runtime.health.postgres = partial(answers, pool)
         runtime.health.redis = partial(is_up, redis)
-        yield Opened(pool, redis, stack)
+        announcer = Announcer(redis)
+        stack.push_async_callback(announcer.finish)
+        yield Opened(pool, redis, announcer, stack)
 
 
 def limits_of(settings: ServiceSettings) -> LimiterSettings:

@@ -25,11 +25,20 @@ class Batch(Generic[Item, Result]):
 
     async def add(self, item: Item) -> Result:
         """Raises what the flush answered for this item; an exception of the whole flush goes to all of its items."""
+        return await self.put(item)
+
+    def put(self, item: Item) -> asyncio.Future[Result]:
+        """Add it, for whoever does not want to wait for the flush."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        return await future
+        return future
+
+    async def finish(self) -> None:
+        """Until nothing is left to flush."""
+        if self._running is not None:
+            await self._running
 
     async def _run(self) -> None:
         try:
@@ -42,6 +51,8 @@ class Batch(Generic[Item, Result]):
     async def _settle(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
             results = await self._flush([item for item, _ in batch])
+            if len(results) != len(batch):
+                raise ValueError(f"the flush answered {len(results)} of {len(batch)} items")
         except Exception as error:
             results = [error] * len(batch)
         for (_, future), result in zip(batch, results, strict=True):

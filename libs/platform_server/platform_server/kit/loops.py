@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -19,13 +19,14 @@ _LEAST = timedelta(minutes=1)
 
 @dataclass(slots=True)
 class Loop:
-    """``step`` does one bounded batch and returns how many; not zero means again at once."""
+    """``step`` does one bounded batch and returns how many; not zero means again at once, as does setting ``wake``."""
 
     name: str
     step: Callable[[], Awaitable[int]]
     every: timedelta
     # The interval varies by so much of itself, so that replicas do not work in step.
     jitter: float = 0.0
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
     _beat: float = field(default_factory=time.monotonic)
 
     @property
@@ -42,7 +43,13 @@ class Loop:
             except Exception:
                 log.exception("loop_step_failed", loop=self.name)
                 busy = False
-            await asyncio.sleep(0 if busy else self._pause())
+            await (asyncio.sleep(0) if busy else self._rest())
+
+    async def _rest(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._pause()):
+                await self.wake.wait()
+        self.wake.clear()
 
     def _pause(self) -> float:
         return self.every.total_seconds() * (1 + random.uniform(-self.jitter, self.jitter))  # noqa: S311

@@ -2,12 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 
 import msgspec
-from msgspec import Struct
 from redis.asyncio import Redis
 
 from platform_server.signals.connection import TROUBLE
@@ -18,20 +17,6 @@ Handler = Callable[[bytes], None]
 class Channel(StrEnum):
     JOB_QUEUE = "job_queue"
     AGENT_CONTROL = "agent_control"
-
-
-async def publish(client: Redis, channel: Channel, messages: Sequence[Struct]) -> bool:
-    """Publish them; False when Redis is away."""
-    if not messages:
-        return True
-    try:
-        async with client.pipeline(transaction=False) as pipe:
-            for message in messages:
-                pipe.publish(channel, msgspec.json.encode(message))
-            await pipe.execute()
-    except TROUBLE:
-        return False
-    return True
 
 
 class Subscription:

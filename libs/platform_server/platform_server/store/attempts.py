@@ -41,7 +41,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A job after a write of its agent. ``repeated``: the write was an earlier one's repetition, and changed nothing."""
+    """A job after a write of its agent. ``repeated``: it was written before, and this changed nothing."""
 
     job: JobId
     tenant: TenantId

@@ -124,7 +124,8 @@ async def submit(conn: Conn, asked: Sequence[NewJob]) -> list[Accepted | Excepti
     """
     keys = set[Key]().union(*map(_key_of, asked))
     in_flight = await idempotency.hold(conn, keys)
-    tenants = sorted({job.tenant for job in asked})
+    # Who is refused for a key in flight does not wait in line for the submission that has it.
+    tenants = sorted({job.tenant for job in asked if in_flight.isdisjoint(_key_of(job))})
     await _lock(conn, tenants)
     room = {row["id"]: (row["size_limit"], row["size"]) for row in await conn.fetch(SQL["room"], tenants)}
     seen = await idempotency.find(conn, keys)

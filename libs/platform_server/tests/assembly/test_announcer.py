@@ -1,0 +1,170 @@
+"""What the other services hear: on which channel or stream, in which words; and that Redis may be away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from platform_core.domain.ids import AgentId, JobId, TenantId
+from platform_core.domain.scheduling import Requirement
+from platform_core.wire.events import (
+    AgentControl,
+    AgentEvent,
+    AgentEventKind,
+    ControlKind,
+    JobEvent,
+    JobEventKind,
+    JobQueued,
+)
+from platform_server.assembly.announcer import Announcer
+from platform_server.signals.connection import connect
+from platform_server.signals.streams import Event, Reader, Stream
+from platform_server.signals.wakeups import Channel
+
+AGENT, JOB, TENANT = AgentId(uuid4()), JobId(uuid4()), TenantId(uuid4())
+NUCLEI = Requirement(frozenset({"nuclei"}), "nuclei", "eu-west-1")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A job on its second attempt, that went back to the queue."""
+
+    job: JobId = JOB
+    tenant: TenantId = TENANT
+    attempt: int = 2
+    agent: AgentId = AGENT
+    requirement: Requirement = NUCLEI
+
+
+@pytest.fixture
+def announcer(client: Redis) -> Announcer:
+    return Announcer(client)
+
+
+@asynccontextmanager
+async def overheard(client: Redis) -> AsyncIterator[list[tuple[str, bytes]]]:
+    """What was published in the body, and on which channel."""
+    heard: list[tuple[str, bytes]] = []
+    async with client.pubsub() as pubsub:
+        await pubsub.subscribe(*Channel)
+        yield heard
+        await client.publish(Channel.JOB_QUEUE, b"the end")
+        while True:
+            message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5)
+            if message is not None and message["data"] == b"the end":
+                return
+            if message is not None:
+                heard.append((message["channel"].decode(), message["data"]))
+
+
+async def appended(client: Redis, stream: Stream, kind: type[Event]) -> list[Event]:
+    reader = Reader(client, stream, kind, group="tests", consumer="tests")
+    await reader.read(block_ms=1)
+    return [event for _, event in await reader.read(block_ms=1)]
+
+
+async def test_what_happens_to_agents_is_appended_to_their_stream(announcer: Announcer, client: Redis) -> None:
+    other = AgentId(uuid4())
+    await announcer.agents(AgentEventKind.OFFLINE, [AGENT, other])
+    assert await appended(client, Stream.AGENTS, AgentEvent) == [
+        AgentEvent(kind=AgentEventKind.OFFLINE, agent_id=AGENT),
+        AgentEvent(kind=AgentEventKind.OFFLINE, agent_id=other),
+    ]
+
+
+async def test_an_administrators_word_is_published_to_whoever_serves_the_agent(
+    announcer: Announcer, client: Redis
+) -> None:
+    async with overheard(client) as heard:
+        await announcer.control(ControlKind.DISABLE, AGENT)
+    ((channel, body),) = heard
+    assert channel == "agent_control"
+    assert msgspec.json.decode(body, type=AgentControl) == AgentControl(kind=ControlKind.DISABLE, agent_id=AGENT)
+
+
+async def test_each_agent_is_told_which_job_to_stop(announcer: Announcer, client: Redis) -> None:
+    async with overheard(client) as heard:
+        await announcer.stop(ControlKind.CANCEL, [(AGENT, JOB)])
+    ((_, body),) = heard
+    told = msgspec.json.decode(body, type=AgentControl)
+    assert told == AgentControl(kind=ControlKind.CANCEL, agent_id=AGENT, job_id=JOB)
+
+
+async def test_a_queued_job_wakes_with_what_it_requires_and_is_an_event(announcer: Announcer, client: Redis) -> None:
+    async with overheard(client) as heard:
+        await announcer.queued(JOB, TENANT, NUCLEI)
+    ((channel, body),) = heard
+    assert channel == "job_queue"
+    assert msgspec.json.decode(body, type=JobQueued).requirement == NUCLEI
+    assert await appended(client, Stream.JOBS, JobEvent) == [
+        JobEvent(kind=JobEventKind.QUEUED, job_id=JOB, tenant_id=TENANT)
+    ]
+
+
+async def test_jobs_that_go_back_wake_again(announcer: Announcer, client: Redis) -> None:
+    async with overheard(client) as heard:
+        await announcer.requeued([Attempt()])
+    assert [channel for channel, _ in heard] == ["job_queue"]
+    assert await appended(client, Stream.JOBS, JobEvent) == [
+        JobEvent(kind=JobEventKind.REQUEUED, job_id=JOB, tenant_id=TENANT, agent_id=AGENT, attempt=2)
+    ]
+
+
+async def test_attempts_and_what_happens_without_one_are_events(announcer: Announcer, client: Redis) -> None:
+    await announcer.attempted(JobEventKind.ASSIGNED, [Attempt()])
+    await announcer.happened(JobEventKind.COMPLETED, JOB, TENANT, agent=AGENT, attempt=2)
+    await announcer.happened(JobEventKind.EXPIRED, JOB, TENANT)
+    assert await appended(client, Stream.JOBS, JobEvent) == [
+        JobEvent(kind=JobEventKind.ASSIGNED, job_id=JOB, tenant_id=TENANT, agent_id=AGENT, attempt=2),
+        JobEvent(kind=JobEventKind.COMPLETED, job_id=JOB, tenant_id=TENANT, agent_id=AGENT, attempt=2),
+        JobEvent(kind=JobEventKind.EXPIRED, job_id=JOB, tenant_id=TENANT),
+    ]
+
+
+async def test_nothing_to_tell_tells_nothing(announcer: Announcer, client: Redis) -> None:
+    await announcer.agents(AgentEventKind.OFFLINE, [])
+    await announcer.requeued([])
+    await announcer.stop(ControlKind.LOST, [])
+    assert await client.keys("*") == []
+
+
+SAYINGS: list[Callable[[Announcer], Awaitable[None]]] = [
+    lambda announcer: announcer.agents(AgentEventKind.ONLINE, [AGENT]),
+    lambda announcer: announcer.control(ControlKind.DRAIN, AGENT),
+    lambda announcer: announcer.stop(ControlKind.LOST, [(AGENT, JOB)]),
+    lambda announcer: announcer.queued(JOB, TENANT, NUCLEI),
+    lambda announcer: announcer.requeued([Attempt()]),
+    lambda announcer: announcer.attempted(JobEventKind.ASSIGNED, [Attempt()]),
+    lambda announcer: announcer.happened(JobEventKind.STARTED, JOB, TENANT),
+]
+
+
+@pytest.mark.parametrize(
+    "say", SAYINGS, ids=["agents", "control", "stop", "queued", "requeued", "attempted", "happened"]
+)
+async def test_with_redis_away_nothing_is_raised(absent: Redis, say: Callable[[Announcer], Awaitable[None]]) -> None:
+    announcer = Announcer(absent)
+    await say(announcer)
+    await announcer.finish()
+
+
+async def test_a_redis_that_never_answers_holds_nobody_up_for_its_second(silent: str) -> None:
+    async with connect(silent) as stalled:
+        announcer = Announcer(stalled)
+        async with asyncio.timeout(0.9):
+            for _ in range(3):
+                await announcer.control(ControlKind.DISABLE, AGENT)
+        await announcer.finish()
+
+
+async def test_messages_that_gathered_go_out_in_their_order(announcer: Announcer, client: Redis) -> None:
+    agents = [AgentId(uuid4()) for _ in range(50)]
+    await asyncio.gather(*(announcer.agents(AgentEventKind.ONLINE, [agent]) for agent in agents))
+    await announcer.finish()
+    told = await appended(client, Stream.AGENTS, AgentEvent)
+    assert told == [AgentEvent(kind=AgentEventKind.ONLINE, agent_id=agent) for agent in agents]
