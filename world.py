@@ -4,7 +4,7 @@ Every test folder may use it: nothing here is faked, and time passes by what the
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -75,22 +75,30 @@ class World:
     async def execute(self, statement: str, *args: object) -> str:
         return await self.pool.execute(statement, *args)
 
-    async def tenant(self) -> TenantId:
+    async def tenant(self, plan: str = "enterprise") -> TenantId:
         tenant = TenantId(new_id())
         async with transaction(self.pool) as conn:
-            await tenants.put(conn, tenant, name="acme", plan="enterprise", status="active")
+            await tenants.put(conn, tenant, name="acme", plan=plan, status="active")
         return tenant
 
-    async def agent(self, name: str = "scanner-1") -> AgentId:
-        """Online, and seen just now."""
+    async def agent(
+        self,
+        name: str = "scanner-1",
+        *,
+        offers: Sequence[str] = ("nuclei",),
+        region: str | None = None,
+        max_concurrent: int = 50,
+        key: str | None = None,
+    ) -> AgentId:
+        """Online, and seen just now. ``offers``: its capabilities, and its tools too."""
         agent = AgentId(new_id())
         described = agents.Description(
-            name=name, capabilities=["nuclei"], tools=["nuclei"], labels=[], region=None, max_concurrent=50,
+            name=name, capabilities=offers, tools=offers, labels=[], region=region, max_concurrent=max_concurrent,
             version=None, hostname=None,
         )  # fmt: skip
-        key = agents.Key(hash=tokens.secret_hash(name), prefix="rdv_agent_x")
+        stored = agents.Key(hash=tokens.secret_hash(key or name), prefix="rdv_agent_x")
         async with transaction(self.pool) as conn:
-            assert await agents.insert_if_name_free(conn, agent, described, key)
+            assert await agents.insert_if_name_free(conn, agent, described, stored)
         await self.seen(agent, ago=0, online=True)
         return agent
 
@@ -110,12 +118,20 @@ class World:
             "INSERT INTO lane_wakes (lane_id, queued_at) SELECT lane_id, queued_at FROM commands WHERE id = $1", job
         )
 
-    async def submit(self, tenant: TenantId, *, count: int = 1, priority: Priority = Priority.NORMAL) -> list[JobId]:
+    async def submit(
+        self,
+        tenant: TenantId,
+        *,
+        count: int = 1,
+        priority: Priority = Priority.NORMAL,
+        requirement: Requirement = REQUIREMENT,
+        traceparent: str | None = None,
+    ) -> list[JobId]:
         asked = [
             jobs.NewJob(
                 id=JobId(new_id()), tenant=tenant, type=JobType.SCAN, priority=priority, payload='{"tool": "nuclei"}',
-                requirement=REQUIREMENT, timeout_seconds=1800, auth_token_hash="0" * 64, retry_of=None,
-                traceparent=None, key=None, body_hash="",
+                requirement=requirement, timeout_seconds=1800, auth_token_hash="0" * 64, retry_of=None,
+                traceparent=traceparent, key=None, body_hash="",
             )
             for _ in range(count)
         ]  # fmt: skip

@@ -1,6 +1,6 @@
-from datetime import timedelta
-
 """A tenant ends a job, or has one that failed tried again."""
+
+from datetime import timedelta
 
 import msgspec
 from redis.asyncio import Redis
