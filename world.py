@@ -111,6 +111,13 @@ class World:
             timedelta(seconds=ago),
         )
 
+    async def aged(self, job: JobId, by: timedelta) -> None:
+        """The queued job has waited for so much longer."""
+        await self.execute("UPDATE commands SET queued_at = queued_at - $2::interval WHERE id = $1", job, by)
+        await self.execute(
+            "INSERT INTO lane_wakes (lane_id, queued_at) SELECT lane_id, queued_at FROM commands WHERE id = $1", job
+        )
+
     async def submit(
         self,
         tenant: TenantId,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from platform_core.domain import costs, scheduling
 from platform_core.domain.ids import AgentId, JobId, TenantId
-from platform_core.domain.scheduling import Offer, Profile, QueuedJob, Requirement, Snapshot, Tenant, fits, hand_out
+from platform_core.domain.rule import hand_out
+from platform_core.domain.scheduling import Offer, Profile, QueuedJob, Requirement, Snapshot, Tenant, fits
 
 ANYTHING = Requirement(frozenset(), None, None)
 GENERALIST = Profile(frozenset({"bandit", "nuclei"}), frozenset({"bandit", "nuclei"}), "local")

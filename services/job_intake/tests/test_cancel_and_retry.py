@@ -1,5 +1,7 @@
 """A tenant ends a job, or has one that failed tried again."""
 
+from datetime import timedelta
+
 import msgspec
 from redis.asyncio import Redis
 from submitting import JOBS, Body, NewTenant, Tenant, job_id, problem, scan
@@ -112,7 +114,7 @@ async def failed(tenant: Tenant, world: World, asked: Body) -> Body:
     """A job of the tenant's that failed in an agent's hands, as the tenant sees it."""
     told = await tenant.submitted(asked)
     agent = await world.agent()
-    await world.execute("UPDATE commands SET queued_at = queued_at - interval '1 minute'")
+    await world.aged(job_id(told), timedelta(minutes=1))
     await world.hand_out(agent)
     await ack(world, agent, job_id(told))
     async with transaction(world.pool) as conn:

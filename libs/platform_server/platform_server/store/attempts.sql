@@ -136,7 +136,11 @@ WITH asked AS (
     WHERE commands.id = locked.id
     RETURNING
         commands.id, commands.tenant_id, commands.attempt, commands.capabilities, commands.tool,
-        commands.preferred_region, old.platform_agent_id AS agent, old.profile_id AS profile_id, old.cost AS cost
+        commands.preferred_region, commands.lane_id, commands.queued_at,
+        old.platform_agent_id AS agent, old.profile_id AS profile_id, old.cost AS cost
+), woken AS (
+    INSERT INTO lane_wakes (lane_id, queued_at)
+    SELECT lane_id, min(queued_at) FROM moved WHERE lane_id IS NOT NULL GROUP BY lane_id
 ), corrected AS (
     INSERT INTO turn_corrections (tenant_id, profile_id, charged, held_seconds)
     SELECT tenant_id, profile_id, cost, NULL

@@ -1,15 +1,18 @@
-"""The claim: one at a time in the cell, in batches. It loads a snapshot, lets the rule decide, and writes that down."""
+"""The claim: one at a time in the cell, in batches. SQL ranks the tenants, the rule decides, SQL writes that down."""
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from platform_core.domain import costs, scheduling
+from platform_core.domain import rule, scheduling
 from platform_core.domain.ids import AgentId, JobId, TenantId
-from platform_core.domain.scheduling import Decision, HandOut, Profile, QueuedJob, Requirement, Snapshot, Tenant
-from platform_server.store.connection import Conn, Pool, retry_deadlock, transaction
+from platform_core.domain.scheduling import Decision, HandOut, Profile, QueuedJob, Snapshot, Standing, Tenant
+from platform_server.store.claim_books import Books
+from platform_server.store.claim_reads import Look, Ranking, Waiting
+from platform_server.store.connection import Conn, Pool, acquire, retry_deadlock
 from platform_server.store.sql import load
 
 SQL = load("claims")
@@ -73,170 +76,224 @@ async def claim(pool: Pool, offers: Sequence[Offer], *, token_hash: TokenHash, r
     """
 
     async def once() -> Claimed:
-        async with transaction(pool) as conn:
-            await conn.execute(SQL["lock"])
-            now: datetime = await conn.fetchval(SQL["now"])
-            return await claim_at(conn, offers, token_hash=token_hash, patience=region_patience, now=now)
+        async with acquire(pool) as conn, _locked(conn):
+            return await claim_at(conn, offers, token_hash=token_hash, patience=region_patience)
 
     return await retry_deadlock(once)
 
 
+@asynccontextmanager
+async def _locked(conn: Conn) -> AsyncIterator[None]:
+    """A transaction that holds the cell's lock: begun and locked in one round trip."""
+    await conn.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {SQL['lock']}")
+    try:
+        yield
+    except BaseException:
+        await conn.execute("ROLLBACK")
+        raise
+    await conn.execute("COMMIT")
+
+
 async def claim_at(
-    conn: Conn, offers: Sequence[Offer], *, token_hash: TokenHash, patience: timedelta, now: datetime
+    conn: Conn,
+    offers: Sequence[Offer],
+    *,
+    token_hash: TokenHash,
+    patience: timedelta,
+    now: datetime | None = None,
 ) -> Claimed:
-    """The claim as of ``now``, in a transaction of the caller's that holds the lock."""
-    books = await _Books.open(conn)
-    snapshot, attempts = await _snapshot(conn, books, offers, patience=patience, now=now)
-    decision = scheduling.hand_out(snapshot)
-    handed_out = await _assign(conn, decision.handed_out, attempts, token_hash=token_hash, now=now)
-    await books.close(conn, snapshot, decision, {h.job for h in handed_out})
-    able = {o.agent for o in snapshot.offers if o.running < o.max_concurrent}
-    return Claimed(
-        handed_out,
-        left_waiting=len(snapshot.queued) > len(decision.handed_out),
-        unable={o.agent for o in offers} - able,
-    )
+    """The claim as of ``now``, in a transaction of the caller's that holds the lock; None: when it has begun."""
+    look = Look.of(await conn.fetchrow(SQL["look"], [o.agent for o in offers], now))
+    books = Books(look)
+    standing = [_offer(o, look) for o in offers if o.agent in look.offering]
+    batch = _Batch(look, books, standing, patience=patience)
+    if look.worth_ranking:
+        await batch.rank(conn)
+    await batch.decide(conn)
+    handed_out = await _assign(conn, batch.decision.handed_out, batch.attempts, token_hash=token_hash, now=look.now)
+    await batch.note(conn, {h.job for h in handed_out})
+    able = {o.agent for o in standing if o.running < o.max_concurrent}
+    return Claimed(handed_out, left_waiting=batch.left_waiting, unable={o.agent for o in offers} - able)
 
 
-class _Books:
-    """Turns and mean lengths: what ended since the last claim is folded in first, what changed is written last."""
+def _offer(o: Offer, look: Look) -> scheduling.Offer:
+    agent = look.offering[o.agent]
+    return scheduling.Offer(o.agent, o.profile, agent.running, agent.max_concurrent, o.max_jobs, o.waiting_since)
 
-    def __init__(self, corrections: Sequence[Any], fleet_mean: float) -> None:
-        self._corrections = corrections
-        self._stored_fleet_mean = fleet_mean
-        self.fleet_mean = fleet_mean
-        self._stored: dict[TenantId, tuple[float, bool, float | None]] = {}
-        self.turns: dict[TenantId, float] = {}
-        self.means: dict[TenantId, float | None] = {}
 
-    @classmethod
-    async def open(cls, conn: Conn) -> "_Books":
-        corrections = await conn.fetch(SQL["fold_corrections"])
-        return cls(sorted(corrections, key=lambda row: row["id"]), await conn.fetchval(SQL["fleet"]))
+class _Batch:
+    """One claim from its ranking to its last write."""
 
-    @property
-    def corrected_tenants(self) -> list[TenantId]:
-        return [row["tenant_id"] for row in self._corrections]
+    def __init__(self, look: Look, books: Books, offers: Sequence[scheduling.Offer], *, patience: timedelta) -> None:
+        self._look = look
+        self._books = books
+        self._offers = offers
+        self._patience = patience
+        self._slots = _slots(look, offers)
+        self._ranking = _NOBODY
+        self._jobs: dict[int, list[Waiting]] = {}
+        self.decision = Decision([], {}, frozenset(), {})
 
     @property
-    def corrected_profiles(self) -> list[int]:
-        """Where the ended attempts ran, though nobody of that profile may be there any more."""
-        return [row["profile_id"] for row in self._corrections if row["profile_id"] is not None]
+    def attempts(self) -> Mapping[JobId, int]:
+        return {job.id: job.attempt for jobs in self._jobs.values() for job in jobs}
 
-    def fold(self, tenants: Sequence[Any], virtual_times: Mapping[int, float]) -> None:
-        """Correct the turns of tenants whose attempts ended, by their true lengths."""
-        weights = {row["id"]: row["weight"] for row in tenants}
-        self._stored = {row["id"]: (row["turn"], row["contending"], row["mean_seconds"]) for row in tenants}
-        self.turns = {row["id"]: row["turn"] for row in tenants}
-        self.means = {row["id"]: row["mean_seconds"] for row in tenants}
-        for row in self._corrections:
-            t, held = row["tenant_id"], row["held_seconds"]
-            if t not in weights:
-                continue
-            self.turns[t] = costs.corrected(
-                self.turns[t],
-                costs.Ended(charged=row["charged"], held_seconds=held),
-                weight=weights[t],
-                fleet_mean=self.fleet_mean,
-                virtual_time=virtual_times.get(row["profile_id"], 0.0),
-            )
-            if held is not None:
-                self.means[t] = costs.smoothed(self.means[t], latest=held, weight=costs.TENANT_SMOOTHING)
-                self.fleet_mean = costs.smoothed(self.fleet_mean, latest=held, weight=costs.FLEET_SMOOTHING)
+    @property
+    def left_waiting(self) -> bool:
+        return self._ranking.lanes > sum(head is None for head in self._heads().values())
 
-    def cost(self, tenant: TenantId) -> float:
-        return costs.cost_of(self.means[tenant] or self.fleet_mean, fleet_mean=self.fleet_mean)
-
-    async def close(self, conn: Conn, snapshot: Snapshot, decision: Decision, assigned: set[JobId]) -> None:
-        """Write what changed. A job that was cancelled under the claim's hands is not charged."""
-        turns = {**self.turns, **decision.turns}
-        for h in decision.handed_out:
-            if h.job not in assigned:
-                turns[h.tenant] -= scheduling.charge(cost=h.cost, weight=snapshot.tenants[h.tenant].weight)
-        latest = {t: (turn, t in decision.contending, self.means[t]) for t, turn in turns.items()}
-        changed = sorted(t for t, row in latest.items() if row != self._stored[t])
-        if changed:
-            rows = [latest[t] for t in changed]
-            await conn.execute(SQL["write_turns"], changed, *(list(column) for column in zip(*rows, strict=True)))
-        moved = {g: v for g, v in decision.virtual_times.items() if v != snapshot.virtual_times.get(g)}
-        if moved:
-            await conn.execute(SQL["write_virtual_times"], list(moved), list(moved.values()))
-        if self.fleet_mean != self._stored_fleet_mean:
-            await conn.execute(SQL["write_fleet"], self.fleet_mean)
-
-
-async def _snapshot(
-    conn: Conn, books: _Books, offers: Sequence[Offer], *, patience: timedelta, now: datetime
-) -> tuple[Snapshot, dict[JobId, int]]:
-    offering = {row["id"]: row for row in await conn.fetch(SQL["offering"], [o.agent for o in offers])}
-    standing = [
-        scheduling.Offer(
-            agent=o.agent,
-            profile=o.profile,
-            running=offering[o.agent]["running"],
-            max_concurrent=offering[o.agent]["max_concurrent"],
-            wanted=o.max_jobs,
-            waiting_since=o.waiting_since,
+    async def rank(self, conn: Conn) -> None:
+        """The foremost tenants and the first jobs of their lanes."""
+        woken = self._look.woken
+        text = await conn.fetchval(
+            SQL["rank"],
+            self._look.now.timestamp(),
+            self._patience.total_seconds(),
+            sum(max(0, min(o.wanted, o.max_concurrent - o.running)) for o in self._offers),
+            list({o.profile for o in self._offers}),
+            list(self._slots),
+            list(self._slots.values()),
+            [lane.id for lane in woken],
+            [lane.tenant_id for lane in woken],
+            [lane.requirement_id for lane in woken],
+            [lane.base for lane in woken],
+            [lane.queued_at for lane in woken],
+            list(self._books.turns),
+            list(self._books.turns.values()),
         )
-        for o in offers
-        if o.agent in offering
-    ]
-    slots = {row["profile_id"]: row["slots"] for row in await conn.fetch(SQL["slots"], list(offering))}
-    held: dict[TenantId, dict[int, int]] = defaultdict(dict)
-    for row in await conn.fetch(SQL["held"]):
-        held[row["tenant_id"]][row["profile_id"]] = row["jobs"]
-    seen = {*slots, *(o.profile for o in offers), *_keys(held), *books.corrected_profiles}
-    profiles = await conn.fetch(SQL["profiles"], list(seen))
-    virtual_times = {row["id"]: row["v"] for row in profiles}
-    known = await conn.fetch(SQL["tenants"], books.corrected_tenants)
-    books.fold(known, virtual_times)
-    tenants = [row for row in known if row["active"]]
-    batch = sum(min(o.wanted, o.max_concurrent - o.running) for o in standing)
-    queued = await conn.fetch(SQL["queued"], [row["id"] for row in tenants], max(batch, 0) + 1)
-    requirements = await conn.fetch(SQL["requirements"], list({row["requirement_id"] for row in queued}))
-    snapshot = Snapshot(
-        now=now.timestamp(),
-        patience=patience.total_seconds(),
-        profiles={row["id"]: _profile(row) for row in profiles},
-        requirements={row["id"]: _requirement(row) for row in requirements},
-        slots=slots,
-        virtual_times=virtual_times,
-        tenants={
-            row["id"]: Tenant(
-                weight=row["weight"],
-                running=sum(held[row["id"]].values()),
-                running_on=held[row["id"]],
-                turn=books.turns[row["id"]],
-                contending=row["contending"],
-                cost=books.cost(row["id"]),
-            )
-            for row in tenants
-        },
-        queued=[
-            QueuedJob(
-                job=row["id"],
-                tenant=row["tenant_id"],
-                base=row["base"],
-                queued_at=row["queued_at"],
-                requirement=row["requirement_id"],
-            )
-            for row in queued
-        ],
-        offers=standing,
-    )
-    return snapshot, {row["id"]: row["attempt"] for row in queued}
+        self._ranking = Ranking.of(text)
+        self._books.take_in(self._ranking)
+        self._jobs = _by_lane(self._ranking.lanes_of_chosen, self._ranking.jobs)
+
+    async def decide(self, conn: Conn) -> None:
+        """Let the rule decide; read deeper when it has used up a lane of which more may wait."""
+        lanes = self._ranking.lanes_of_chosen
+        factor = 1
+        self.decision = self._decided()
+        while any(taken >= lanes[lane].depth * factor for lane, taken in self._taken().items()):
+            factor *= 4
+            heads = [lane.queued_at for lane in lanes.values()]
+            rows = await conn.fetch(SQL["deeper"], list(lanes), heads, [x.depth * factor for x in lanes.values()])
+            self._jobs = _by_lane(lanes, (Waiting(r["lane_id"], r["id"], r["attempt"], r["queued_at"]) for r in rows))
+            self.decision = self._decided()
+
+    async def note(self, conn: Conn, assigned: Set[JobId]) -> None:
+        """Write what changed. A job that was cancelled under the claim's hands is not charged."""
+        turns = {**self._books.turns, **self.decision.turns}
+        weights = {ranked.tenant_id: ranked.weight for ranked in self._ranking.tenants}
+        for h in self.decision.handed_out:
+            if h.job not in assigned:
+                turns[h.tenant] -= scheduling.charge(cost=h.cost, weight=weights[h.tenant])
+        tenants = sorted(turns)
+        moved = {g: v for g, v in self.decision.virtual_times.items() if v != self._look.virtual_times.get(g, 0.0)}
+        heads = self._heads()
+        await conn.execute(
+            SQL["note"],
+            tenants,
+            [turns[t] for t in tenants],
+            [t in self.decision.contending for t in tenants],
+            [self._books.mean(t) for t in tenants],
+            list(moved),
+            list(moved.values()),
+            [lane for lane, head in heads.items() if head is not None],
+            [head for head in heads.values() if head is not None],
+            [lane for lane, head in heads.items() if head is None],
+            [ended.id for ended in self._look.ended],
+            self._look.wakes,
+            self._books.fleet_mean,
+        )
+
+    def _decided(self) -> Decision:
+        held: dict[TenantId, dict[int, int]] = defaultdict(dict)
+        for row in self._ranking.held:
+            if row.profile_id is not None:
+                held[row.tenant_id][row.profile_id] = row.jobs
+        return rule.fill(self._snapshot(held), self._standing())
+
+    def _snapshot(self, held: Mapping[TenantId, Mapping[int, int]]) -> Snapshot:
+        lanes = self._ranking.lanes_of_chosen
+        return Snapshot(
+            now=self._look.now.timestamp(),
+            patience=self._patience.total_seconds(),
+            profiles=self._ranking.profiles,
+            requirements=self._ranking.requirements,
+            slots=self._slots,
+            virtual_times=self._look.virtual_times,
+            tenants={
+                t.tenant_id: Tenant(
+                    weight=t.weight,
+                    running=t.running,
+                    running_on=held[t.tenant_id],
+                    turn=t.turn,
+                    contending=t.contending,
+                    cost=self._books.cost(t.tenant_id),
+                )
+                for t in self._ranking.tenants
+            },
+            queued=[
+                QueuedJob(
+                    job=job.id,
+                    tenant=lanes[lane].tenant_id,
+                    base=lanes[lane].base,
+                    queued_at=job.queued_at.timestamp(),
+                    requirement=lanes[lane].requirement_id,
+                )
+                for lane, jobs in self._jobs.items()
+                for job in jobs
+            ],
+            offers=self._offers if self._ranking.tenants else (),
+        )
+
+    def _standing(self) -> Standing:
+        return Standing(
+            turns={t.tenant_id: t.turn for t in self._ranking.tenants},
+            virtual_times=self._ranking.virtual_times,
+            shares={
+                (g, t.tenant_id): self._slots.get(g, 0) * t.weight / weight
+                for g, weight in self._ranking.active.items()
+                for t in self._ranking.tenants
+            },
+        )
+
+    def _taken(self) -> Counter[int]:
+        """How many jobs of each lane were handed out."""
+        lane_of = {job.id: lane for lane, jobs in self._jobs.items() for job in jobs}
+        return Counter(lane_of[h.job] for h in self.decision.handed_out)
+
+    def _heads(self) -> dict[int, datetime | None]:
+        """The heads that change: of lanes that somebody touched, and of those that jobs were taken from."""
+        heads: dict[int, datetime | None] = {lane.id: lane.queued_at for lane in self._look.woken}
+        taken = self._taken()
+        for lane, jobs in self._jobs.items():
+            if taken[lane] or not jobs:
+                left = jobs[taken[lane] :]
+                heads[lane] = left[0].queued_at if left else None
+        return heads
 
 
-def _keys(held: Mapping[TenantId, Mapping[int, int]]) -> set[int]:
-    return {g for on in held.values() for g in on}
+_NOBODY = Ranking(
+    lanes=0, virtual_times={}, active={}, tenants=(), held=(), lanes_of_chosen={}, jobs=(), requirements={},
+    profiles={},
+)  # fmt: skip
 
 
-def _profile(row: Any) -> Profile:
-    return Profile(frozenset(row["capabilities"]), frozenset(row["tools"]), row["region"])
+def _slots(look: Look, offers: Iterable[scheduling.Offer]) -> dict[int, int]:
+    """S_g; what offers a profile is there, whatever its agent's latest noted poll offered."""
+    offered: dict[int, dict[AgentId, int]] = defaultdict(dict)
+    for o in offers:
+        offered[o.profile][o.agent] = o.max_concurrent
+    at_least = {g: sum(agents.values()) for g, agents in offered.items()}
+    return {g: max(look.slots.get(g, 0), at_least.get(g, 0)) for g in {*look.slots, *at_least}}
 
 
-def _requirement(row: Any) -> Requirement:
-    return Requirement(frozenset(row["capabilities"]), row["tool"] or None, row["preferred_region"] or None)
+def _by_lane(lanes: Iterable[int], jobs: Iterable[Waiting]) -> dict[int, list[Waiting]]:
+    """Every lane's jobs, oldest first; a lane may have none: its head was cancelled, say."""
+    found: dict[int, list[Waiting]] = {lane: [] for lane in lanes}
+    for job in jobs:
+        found[job.lane_id].append(job)
+    for waiting in found.values():
+        waiting.sort(key=lambda job: (job.queued_at, job.id.int))
+    return found
 
 
 async def _assign(

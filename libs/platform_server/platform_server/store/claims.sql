@@ -8,83 +8,101 @@ SELECT id FROM profiles WHERE capabilities = $1 AND tools = $2 AND region = $3;
 -- name: lock
 SELECT pg_advisory_xact_lock(7305808869221);
 
--- name: now
-SELECT clock_timestamp();
-
--- name: fold_corrections
-DELETE FROM turn_corrections RETURNING id, tenant_id, profile_id, charged, held_seconds;
-
--- Tenants that wait or hold, that contended at the last claim, or whose turn is to be corrected. A suspended one is here to
--- be corrected, and so that it contends no more: what it could not have is no credit.
--- name: tenants
+-- What the claim needs to know before it ranks: the time, what ended since the last one, the agents that offer, as they
+-- stand now (disabled, draining and deleted ones get nothing), the slots of every profile (an agent with an open poll is
+-- there, even before its first heartbeat), every V, and the heads of lanes that somebody touched.
+-- name: look
+WITH ended AS (
+    SELECT id, tenant_id, profile_id, charged, held_seconds FROM turn_corrections ORDER BY id LIMIT 1000
+), woken AS (
+    SELECT id, lane_id, queued_at FROM lane_wakes ORDER BY id LIMIT 5000
+)
 SELECT
-    tenants.id,
-    plans.max_concurrent_jobs AS weight,
-    coalesce(tenant_turns.turn, 0) AS turn,
-    coalesce(tenant_turns.contending, false) AS contending,
-    tenant_turns.mean_seconds,
-    tenants.status = 'active' AS active
-FROM tenants
-JOIN plans ON plans.name = tenants.plan
-LEFT JOIN tenant_turns ON tenant_turns.tenant_id = tenants.id
-WHERE tenant_turns.contending
-    OR tenants.id = ANY ($1::uuid[])
-    OR EXISTS (SELECT FROM commands WHERE commands.tenant_id = tenants.id AND commands.status = 'queued')
-    OR EXISTS (SELECT FROM commands WHERE commands.tenant_id = tenants.id AND commands.status IN ('assigned', 'running'));
+    coalesce($2::timestamptz, clock_timestamp()) AS now,
+    (SELECT mean_seconds FROM fleet) AS fleet_mean,
+    (SELECT json_agg(ended ORDER BY id) FROM ended) AS ended,
+    (
+        SELECT json_agg(corrected)
+        FROM (
+            SELECT
+                tenants.id,
+                plans.max_concurrent_jobs AS weight,
+                coalesce(tenant_turns.turn, 0) AS turn,
+                tenant_turns.mean_seconds
+            FROM tenants
+            JOIN plans ON plans.name = tenants.plan
+            LEFT JOIN tenant_turns ON tenant_turns.tenant_id = tenants.id
+            WHERE tenants.id IN (SELECT tenant_id FROM ended)
+        ) AS corrected
+    ) AS corrected,
+    (
+        SELECT json_agg(offering)
+        FROM (
+            SELECT
+                agents.id,
+                agents.max_concurrent,
+                (
+                    SELECT count(*) FROM commands WHERE commands.platform_agent_id = agents.id AND commands.slot_held
+                )::int AS running
+            FROM agents
+            WHERE agents.id = ANY ($1::uuid[])
+                AND agents.admin_state = 'enabled'
+                AND agents.deleted_at IS NULL
+                AND agents.is_platform_agent
+        ) AS offering
+    ) AS offering,
+    (
+        SELECT json_agg(there)
+        FROM (
+            SELECT agent_presence.profile_id AS id, sum(agents.max_concurrent)::int AS slots
+            FROM agent_presence
+            JOIN agents ON agents.id = agent_presence.agent_id
+            WHERE agents.admin_state = 'enabled'
+                AND agents.deleted_at IS NULL
+                AND agent_presence.profile_id IS NOT NULL
+                AND (agent_presence.online OR agents.id = ANY ($1::uuid[]))
+            GROUP BY agent_presence.profile_id
+        ) AS there
+    ) AS slots,
+    (SELECT json_agg(profile_turns) FROM profile_turns) AS virtual_times,
+    (SELECT array_agg(id) FROM woken) AS wakes,
+    (
+        SELECT json_agg(lane)
+        FROM (
+            SELECT lanes.id, lanes.tenant_id, lanes.requirement_id, lanes.base, head.queued_at
+            FROM (SELECT lane_id, min(queued_at) AS since FROM woken GROUP BY lane_id) AS touched
+            JOIN lanes ON lanes.id = touched.lane_id
+            LEFT JOIN lane_heads ON lane_heads.lane_id = lanes.id
+            LEFT JOIN LATERAL (
+                SELECT commands.queued_at
+                FROM commands
+                WHERE commands.lane_id = lanes.id
+                    AND commands.status = 'queued'
+                    -- From where the lane can begin: in front of it there may be many dead index entries.
+                    AND commands.queued_at >= least(touched.since, lane_heads.queued_at)
+                ORDER BY commands.queued_at, commands.id
+                LIMIT 1
+            ) AS head ON true
+        ) AS lane
+    ) AS woken,
+    EXISTS (SELECT FROM lane_heads) OR EXISTS (SELECT FROM tenant_turns WHERE contending) AS worth_ranking;
 
--- The first jobs of every lane of the tenants that wait: no more of a lane than the batch could take.
--- name: queued
-SELECT head.id, lanes.tenant_id, lanes.base, lanes.requirement_id, head.queued_at, head.attempt
-FROM lanes
+-- The first half of the rule, in SQL (migration 000084): how all tenants stand, and the foremost of them.
+-- name: rank
+SELECT rank_tenants($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+
+-- More jobs of the same lanes, when a batch has used up those that `rank` gave.
+-- name: deeper
+SELECT job.lane_id, job.id, job.attempt, job.queued_at
+FROM unnest($1::bigint[], $2::timestamptz[], $3::int[]) AS lane (id, queued_at, depth)
 CROSS JOIN LATERAL (
-    SELECT commands.id, commands.attempt, extract(epoch FROM commands.queued_at)::double precision AS queued_at
+    SELECT commands.lane_id, commands.id, commands.attempt, commands.queued_at
     FROM commands
-    WHERE commands.lane_id = lanes.id AND commands.status = 'queued'
+    WHERE commands.lane_id = lane.id AND commands.status = 'queued' AND commands.queued_at >= lane.queued_at
     ORDER BY commands.queued_at, commands.id
-    LIMIT $2
-) AS head
-WHERE lanes.tenant_id = ANY ($1::uuid[]);
-
--- name: held
-SELECT tenant_id, profile_id, count(*)::int AS jobs
-FROM commands
-WHERE status IN ('assigned', 'running')
-GROUP BY tenant_id, profile_id;
-
--- The agents that offer, as they stand now: disabled, draining and deleted ones get nothing.
--- name: offering
-SELECT
-    agents.id,
-    agents.max_concurrent,
-    (SELECT count(*) FROM commands WHERE commands.platform_agent_id = agents.id AND commands.slot_held)::int AS running
-FROM agents
-WHERE agents.id = ANY ($1::uuid[])
-    AND agents.admin_state = 'enabled'
-    AND agents.deleted_at IS NULL
-    AND agents.is_platform_agent;
-
--- S_g: an agent with an open poll is there, even before its first heartbeat.
--- name: slots
-SELECT agent_presence.profile_id, sum(agents.max_concurrent)::int AS slots
-FROM agent_presence
-JOIN agents ON agents.id = agent_presence.agent_id
-WHERE agents.admin_state = 'enabled'
-    AND agents.deleted_at IS NULL
-    AND agent_presence.profile_id IS NOT NULL
-    AND (agent_presence.online OR agents.id = ANY ($1::uuid[]))
-GROUP BY agent_presence.profile_id;
-
--- name: profiles
-SELECT profiles.id, profiles.capabilities, profiles.tools, profiles.region, coalesce(profile_turns.v, 0) AS v
-FROM profiles
-LEFT JOIN profile_turns ON profile_turns.profile_id = profiles.id
-WHERE profiles.id = ANY ($1::int[]);
-
--- name: requirements
-SELECT id, capabilities, tool, preferred_region FROM requirements WHERE id = ANY ($1::int[]);
-
--- name: fleet
-SELECT mean_seconds FROM fleet;
+    LIMIT lane.depth
+) AS job
+ORDER BY job.queued_at, job.id;
 
 -- Rows are locked in one order before any is written. A job that was cancelled or expired meanwhile is left out.
 -- name: assign_if_queued
@@ -119,18 +137,30 @@ RETURNING
     commands.id, commands.tenant_id, commands.platform_agent_id, commands.attempt, commands.type,
     commands.payload::text AS payload, commands.timeout_seconds, commands.traceparent, commands.queued_at;
 
--- name: write_turns
-INSERT INTO tenant_turns (tenant_id, turn, contending, mean_seconds)
-SELECT tenant, turn, contending, mean
-FROM unnest($1::uuid[], $2::double precision[], $3::boolean[], $4::double precision[])
-    AS latest (tenant, turn, contending, mean)
-ON CONFLICT (tenant_id) DO UPDATE
-SET turn = excluded.turn, contending = excluded.contending, mean_seconds = excluded.mean_seconds;
-
--- name: write_virtual_times
-INSERT INTO profile_turns (profile_id, v)
-SELECT profile, v FROM unnest($1::int[], $2::double precision[]) AS latest (profile, v)
-ON CONFLICT (profile_id) DO UPDATE SET v = excluded.v;
-
--- name: write_fleet
-UPDATE fleet SET mean_seconds = $1;
+-- All else that the claim writes; no part reads another.
+-- name: note
+WITH turns AS (
+    INSERT INTO tenant_turns (tenant_id, turn, contending, mean_seconds)
+    SELECT tenant_id, turn, contending, mean_seconds
+    FROM unnest($1::uuid[], $2::double precision[], $3::boolean[], $4::double precision[])
+        AS latest (tenant_id, turn, contending, mean_seconds)
+    ON CONFLICT (tenant_id) DO UPDATE
+    SET turn = excluded.turn, contending = excluded.contending, mean_seconds = excluded.mean_seconds
+), virtual_times AS (
+    INSERT INTO profile_turns (profile_id, v)
+    SELECT profile_id, v FROM unnest($5::int[], $6::double precision[]) AS latest (profile_id, v)
+    ON CONFLICT (profile_id) DO UPDATE SET v = excluded.v
+), heads AS (
+    INSERT INTO lane_heads (lane_id, tenant_id, requirement_id, base, queued_at, at)
+    SELECT lanes.id, lanes.tenant_id, lanes.requirement_id, lanes.base, latest.queued_at, extract(epoch FROM latest.queued_at)
+    FROM unnest($7::bigint[], $8::timestamptz[]) AS latest (lane_id, queued_at)
+    JOIN lanes ON lanes.id = latest.lane_id
+    ON CONFLICT (lane_id) DO UPDATE SET queued_at = excluded.queued_at, at = excluded.at
+), emptied AS (
+    DELETE FROM lane_heads WHERE lane_id = ANY ($9::bigint[])
+), folded AS (
+    DELETE FROM turn_corrections WHERE id = ANY ($10::bigint[])
+), looked AS (
+    DELETE FROM lane_wakes WHERE id = ANY ($11::bigint[])
+)
+UPDATE fleet SET mean_seconds = $12 WHERE mean_seconds <> $12;

@@ -36,6 +36,9 @@ _SESSION = {
     "lock_timeout": "4s",
     "statement_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
+    # Every statement is short: to compile one, or to start workers for it, takes longer than to run it.
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
@@ -51,10 +54,17 @@ async def open_pool(dsn: str, *, size: int, name: str) -> AsyncIterator[Pool]:
         max_size=size,
         timeout=5,
         command_timeout=6,
+        reset=_reset,
         server_settings={**_SESSION, "application_name": name},
     )
     async with pool:
         yield pool
+
+
+async def _reset(conn: Conn) -> None:
+    """Nobody changes a session's state, so there is nothing to reset but a transaction that was left open."""
+    if conn.is_in_transaction():
+        await conn.reset()
 
 
 @contextmanager

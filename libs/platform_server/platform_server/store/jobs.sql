@@ -18,24 +18,30 @@ JOIN plans ON plans.name = tenants.plan
 WHERE tenants.id = ANY ($1::uuid[]);
 
 -- name: insert_jobs
-INSERT INTO commands (
-    id, tenant_id, type, priority, status, payload, capabilities, tool, preferred_region, timeout_seconds,
-    auth_token_hash, retry_of, traceparent, lane_id, is_platform_job, queued_at, created_at, queue_priority
-)
-SELECT
-    job.id, job.tenant_id, job.type, job.priority, 'queued', job.payload::json,
-    array(SELECT json_array_elements_text(job.capabilities::json)), job.tool, job.preferred_region, job.timeout_seconds,
-    job.auth_token_hash, job.retry_of, job.traceparent, job.lane_id, true, job.now, job.now, job.base
-FROM (
-    SELECT *, clock_timestamp() AS now
-    FROM unnest(
-        $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[],
-        $10::text[], $11::uuid[], $12::text[], $13::bigint[], $14::int[]
-    ) AS asked (
-        id, tenant_id, type, priority, payload, capabilities, tool, preferred_region, timeout_seconds,
-        auth_token_hash, retry_of, traceparent, lane_id, base
+WITH queued AS (
+    INSERT INTO commands (
+        id, tenant_id, type, priority, status, payload, capabilities, tool, preferred_region, timeout_seconds,
+        auth_token_hash, retry_of, traceparent, lane_id, is_platform_job, queued_at, created_at, queue_priority
     )
-) AS job;
+    SELECT
+        job.id, job.tenant_id, job.type, job.priority, 'queued', job.payload::json,
+        array(SELECT json_array_elements_text(job.capabilities::json)), job.tool, job.preferred_region,
+        job.timeout_seconds, job.auth_token_hash, job.retry_of, job.traceparent, job.lane_id, true, job.now, job.now,
+        job.base
+    FROM (
+        SELECT *, clock_timestamp() AS now
+        FROM unnest(
+            $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[],
+            $10::text[], $11::uuid[], $12::text[], $13::bigint[], $14::int[]
+        ) AS asked (
+            id, tenant_id, type, priority, payload, capabilities, tool, preferred_region, timeout_seconds,
+            auth_token_hash, retry_of, traceparent, lane_id, base
+        )
+    ) AS job
+    RETURNING lane_id, queued_at
+)
+INSERT INTO lane_wakes (lane_id, queued_at)
+SELECT lane_id, min(queued_at) FROM queued GROUP BY lane_id;
 
 -- The place of each of these jobs among its tenant's own queued jobs, in published order.
 -- name: positions
@@ -82,10 +88,16 @@ SELECT EXISTS (SELECT FROM commands WHERE id = $1 AND tenant_id <> $2);
 
 -- The slot stays with the agent until it confirms that it stopped.
 -- name: cancel_if_open
-UPDATE commands
-SET status = 'cancelled', completed_at = clock_timestamp()
-WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'assigned', 'running')
-RETURNING platform_agent_id AS agent, slot_held, attempt;
+WITH cancelled AS (
+    UPDATE commands
+    SET status = 'cancelled', completed_at = clock_timestamp()
+    WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'assigned', 'running')
+    RETURNING platform_agent_id AS agent, slot_held, attempt, lane_id, queued_at, old.status = 'queued' AS was_queued
+), woken AS (
+    INSERT INTO lane_wakes (lane_id, queued_at)
+    SELECT lane_id, queued_at FROM cancelled WHERE was_queued AND lane_id IS NOT NULL
+)
+SELECT agent, slot_held, attempt FROM cancelled;
 
 -- name: first_assignment
 SELECT platform_agent_id, assigned_at

@@ -74,12 +74,17 @@ WITH old AS (
     ORDER BY queued_at, id
     LIMIT $1
     FOR NO KEY UPDATE SKIP LOCKED
+), expired AS (
+    UPDATE commands
+    SET status = 'expired', completed_at = clock_timestamp(), error = 'no agent took it in the time it may wait'
+    FROM old
+    WHERE commands.id = old.id
+    RETURNING commands.id, commands.tenant_id, commands.attempt, commands.lane_id, commands.queued_at
+), woken AS (
+    INSERT INTO lane_wakes (lane_id, queued_at)
+    SELECT lane_id, min(queued_at) FROM expired WHERE lane_id IS NOT NULL GROUP BY lane_id
 )
-UPDATE commands
-SET status = 'expired', completed_at = clock_timestamp(), error = 'no agent took it in the time it may wait'
-FROM old
-WHERE commands.id = old.id
-RETURNING commands.id, commands.tenant_id, commands.attempt;
+SELECT id, tenant_id, attempt FROM expired;
 
 -- One stretch of the queue, from ($2, $3) on, oldest first. What people and dashboards read; the claim never does. Only
 -- rows whose value changed are written. A walk, and not a search for changed rows: that would read the whole queue each time.

@@ -157,6 +157,6 @@ async def test_a_claim_hands_out_in_published_order_and_of_equals_the_older(worl
     tenant = await world.tenant()
     older, newer = [(await world.submit(tenant))[0] for _ in range(2)]
     (critical,) = await world.submit(tenant, priority=Priority.CRITICAL)
-    await world.execute("UPDATE commands SET queued_at = queued_at - interval '51 minutes' WHERE id = $1", older)
+    await world.aged(older, timedelta(minutes=51))
     handed_out = await world.hand_out(await world.agent(), count=3)
     assert [h.job for h in handed_out] == [older, critical, newer]

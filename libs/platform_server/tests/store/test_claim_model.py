@@ -14,7 +14,7 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from platform_core.domain import costs, scheduling
+from platform_core.domain import costs, rule, scheduling
 from platform_core.domain.ids import SYSTEM_TENANT, AgentId, JobId, TenantId
 from platform_core.domain.plans import PLANS, weight
 from platform_core.domain.scheduling import Decision, Profile, QueuedJob, Requirement, Snapshot
@@ -87,7 +87,7 @@ class Facts:
         for tenant, g, attempt in self.ended:
             self._correct(tenant, g, attempt)
         self.ended.clear()
-        return scheduling.hand_out(self._snapshot(offers))
+        return rule.hand_out(self._snapshot(offers))
 
     def _correct(self, tenant: Tenant, g: int, attempt: costs.Ended) -> None:
         tenant.turn = costs.corrected(
@@ -270,6 +270,9 @@ async def submit(conn: Conn, facts: Facts, *, count: int) -> None:
         "INSERT INTO commands (id, tenant_id, type, priority, status, payload, tool, lane_id, queued_at, attempt)"
         " VALUES ($1, $2, $3, $4, 'queued', '{}', $5, $6, $7, $8)",
         waiting,
+    )
+    await conn.executemany(
+        "INSERT INTO lane_wakes (lane_id, queued_at) VALUES ($1, $2)", [(w[5], w[6]) for w in waiting]
     )
 
 

@@ -80,6 +80,7 @@ async def a_job(conn: Conn, status: JobStatus) -> Job:
         job, tenant, status, lane, None if status is Q else agent, profile, status in HELD | {X}, ATTEMPT, HASH,
         status in OVER,
     )  # fmt: skip
+    await conn.execute("INSERT INTO lane_wakes (lane_id, queued_at) VALUES ($1, now() - interval '40 days')", lane)
     return Job(job, tenant, agent, profile)
 
 

@@ -1,6 +1,8 @@
 DROP FUNCTION queue_priority;
 DROP TABLE turn_corrections;
 DROP TABLE fleet;
+DROP TABLE lane_wakes;
+DROP TABLE lane_heads;
 DROP TABLE profile_turns;
 DROP TABLE tenant_turns;
 DROP TABLE tenant_queues;

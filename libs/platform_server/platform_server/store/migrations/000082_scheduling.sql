@@ -28,6 +28,26 @@ CREATE TABLE lanes (
     UNIQUE (tenant_id, requirement_id, base)
 );
 
+-- The first job of every lane that has one; written by the claim only. What the claim ranks: no more than this, however
+-- many jobs wait. ``at`` is ``queued_at`` in seconds since the epoch.
+CREATE TABLE lane_heads (
+    lane_id        bigint PRIMARY KEY REFERENCES lanes (id) ON DELETE CASCADE,
+    tenant_id      uuid NOT NULL,
+    requirement_id int NOT NULL,
+    base           int NOT NULL,
+    queued_at      timestamptz NOT NULL,
+    at             double precision NOT NULL
+) WITH (fillfactor = 50);
+CREATE INDEX lane_heads_requirement ON lane_heads (requirement_id);
+
+-- Lanes whose head may be another one: jobs came or went, the oldest of them queued at that time. Left by whoever changed
+-- the queue; the claim looks at these lanes again and deletes what it has seen.
+CREATE TABLE lane_wakes (
+    id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    lane_id   bigint NOT NULL,
+    queued_at timestamptz NOT NULL
+);
+
 ALTER TABLE commands ADD COLUMN lane_id bigint REFERENCES lanes (id) ON DELETE SET NULL;
 -- The profile of the agent that holds it, and what the hand-out added to the tenant's turn before the weight.
 ALTER TABLE commands ADD COLUMN profile_id int REFERENCES profiles (id);

@@ -1,0 +1,1 @@
+DROP FUNCTION rank_tenants;
