@@ -13,12 +13,13 @@ from platform_core.domain.agents import status_of
 from platform_core.wire import protocol
 from platform_server.kit.agent_auth import AgentKeys
 from platform_server.kit.bodies import answer, read
+from platform_server.store.agents import Identity
 
 
 class State(TypedDict):
     """What the lifespan opens."""
 
-    agents: AgentKeys
+    agents: AgentKeys[Identity]
     heartbeats: Heartbeats
     next_heartbeat: timedelta
 

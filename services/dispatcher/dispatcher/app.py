@@ -18,6 +18,7 @@ from dispatcher.put_backs import PutBacks
 from dispatcher.reports import Reports
 from dispatcher.routes import ROUTES, State
 from dispatcher.settings import Settings
+from dispatcher.signs import Signs
 from platform_core.domain import tokens
 from platform_core.domain.ids import JobId
 from platform_core.wire.events import JobQueued
@@ -57,9 +58,10 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
         door = agent_door(at.pool, at.redis, limits_of(settings))
         put_backs = PutBacks(at.pool, at.announcer)
         broker = Broker(claim, put_backs.add)
-        reports = Reports(at.pool, broker, at.announcer)
+        signs = Signs()
+        reports = Reports(at.pool, broker, at.announcer, signs)
         name = f"{socket.gethostname()}-{uuid4()}"
-        polls = Polls(at.pool, broker, announce=partial(waiting.announce, at.redis, name))
+        polls = Polls(at.pool, broker, signs, announce=partial(waiting.announce, at.redis, name))
         control = Control(at.pool, broker, door.keys)
 
         def job_queued(raw: bytes) -> None:
@@ -75,6 +77,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
             Loop("put-backs", put_backs.write, timedelta(seconds=1), wake=put_backs.work),
             Loop("sweep", polls.sweep, timedelta(seconds=settings.sweep_seconds), jitter=0.2),
             Loop("presence", polls.note_held, timedelta(seconds=settings.presence_seconds)),
+            Loop("signs", signs.forget_old, timedelta(seconds=60)),
             Loop("waiting", polls.tell_waiting, timedelta(seconds=waiting.EVERY_SECONDS)),
             Loop("idle-streams", control.end_idle, timedelta(seconds=KEEP_ALIVE_SECONDS)),
             *door.loops,

@@ -12,6 +12,7 @@ from platform_core.wire.events import AgentControl, ControlKind
 from platform_core.wire.protocol import EventKind, JobEventBody
 from platform_server.kit.agent_auth import AgentKeys
 from platform_server.store import attempts
+from platform_server.store.agents import Identity
 from platform_server.store.connection import Pool, acquire
 
 KEEP_ALIVE_SECONDS = 15.0
@@ -22,7 +23,7 @@ _KEEP_ALIVE = b": still here\n\n"
 class Control:
     """Takes in ``agent_control`` messages: tells event streams, ends polls, forgets keys."""
 
-    def __init__(self, pool: Pool, broker: Broker, keys: AgentKeys) -> None:
+    def __init__(self, pool: Pool, broker: Broker, keys: AgentKeys[Identity]) -> None:
         self._pool = pool
         self._broker = broker
         self._keys = keys

@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from dispatcher.broker import Broker
 from dispatcher.idle import Poll
+from dispatcher.signs import Signs
 from platform_core.domain.ids import AgentId
 from platform_core.domain.scheduling import Profile
 from platform_core.wire.protocol import Poll as PollRequest
 from platform_server.kit.batching import Batch
 from platform_server.store import claims, polls
+from platform_server.store.agents import Identity
 from platform_server.store.connection import Pool, acquire, transaction
-from platform_server.store.polls import Registered
 
 
 class Polls:
@@ -19,23 +20,27 @@ class Polls:
     ``announce`` tells which profiles' polls wait here.
     """
 
-    def __init__(self, pool: Pool, broker: Broker, *, announce: Callable[[Sequence[Profile]], Awaitable[None]]) -> None:
+    def __init__(
+        self, pool: Pool, broker: Broker, signs: Signs, *, announce: Callable[[Sequence[Profile]], Awaitable[None]]
+    ) -> None:
         self._pool = pool
         self._broker = broker
+        self._signs = signs
         self._announce = announce
         self._numbers: dict[Profile, int] = {}
         self._notes: Batch[tuple[AgentId, int], None] = Batch(self._note)
 
-    async def offer(self, agent: AgentId, asked: PollRequest) -> Poll:
+    async def offer(self, agent: Identity, asked: PollRequest) -> Poll:
         """What the agent offers: what it registered, narrowed by its poll. It is noted as a sign of life."""
-        async with acquire(self._pool) as conn:
-            registered = await polls.registered(conn, agent)
-            profile = narrowed(registered, asked)
-            if profile not in self._numbers:
+        profile = narrowed(agent.profile, asked)
+        if profile not in self._numbers:
+            async with acquire(self._pool) as conn:
                 self._numbers[profile] = await claims.intern_profile(conn, profile)
         number = self._numbers[profile]
-        await self._notes.add((agent, number))
-        return Poll(agent, number, profile, min(asked.max_jobs, registered.max_concurrent))
+        if self._signs.offered_anew(agent.agent, number):
+            await self._notes.add((agent.agent, number))
+            self._signs.noted([agent.agent], profile=number)
+        return Poll(agent.agent, number, profile, min(asked.max_jobs, agent.max_concurrent))
 
     async def note_held(self) -> int:
         """A step: every held poll is a sign of life. Returns 0: the next one is due after the interval."""
@@ -65,9 +70,8 @@ class Polls:
         return [None] * len(items)
 
 
-def narrowed(registered: Registered, asked: PollRequest) -> Profile:
+def narrowed(whole: Profile, asked: PollRequest) -> Profile:
     """Never wider than what is registered; what the poll does not name stays as it is."""
-    whole = registered.profile
     return Profile(
         whole.capabilities & frozenset(asked.capabilities) if asked.capabilities else whole.capabilities,
         whole.tools & frozenset(asked.tools) if asked.tools else whole.tools,

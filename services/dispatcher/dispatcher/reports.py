@@ -5,6 +5,7 @@ from operator import attrgetter
 from typing import TypeVar
 
 from dispatcher.broker import Broker
+from dispatcher.signs import Signs
 from platform_core.domain.attempts import AttemptOutcome
 from platform_core.domain.errors import JobCancelled
 from platform_core.domain.jobs import JobStatus
@@ -14,7 +15,7 @@ from platform_server.kit import metrics
 from platform_server.kit.batching import Batch, Flush
 from platform_server.store import attempts, presence
 from platform_server.store.attempts import Held, Outcome, ProgressNote, Report
-from platform_server.store.connection import Conn, Pool, retry_deadlock, transaction
+from platform_server.store.connection import Conn, Pool, acquire, retry_deadlock, transaction
 
 Item = TypeVar("Item")
 
@@ -22,17 +23,14 @@ Item = TypeVar("Item")
 class Reports:
     """Acks, progress, results and releases. Each raises why the store refused it, and is a sign of life even then."""
 
-    def __init__(self, pool: Pool, broker: Broker, announcer: Announcer) -> None:
+    def __init__(self, pool: Pool, broker: Broker, announcer: Announcer, signs: Signs) -> None:
         self._pool = pool
         self._broker = broker
         self._announcer = announcer
-        self._acks: Batch[Held, Report] = Batch(self._in_one_transaction(attempts.ack, lambda held: held))
-        self._progress: Batch[ProgressNote, Report] = Batch(
-            self._in_one_transaction(attempts.progress, attrgetter("held"))
-        )
-        self._results: Batch[Outcome, Report] = Batch(
-            self._in_one_transaction(attempts.complete, attrgetter("held")), max_size=64
-        )
+        self._signs = signs
+        self._acks: Batch[Held, Report] = Batch(self._flushed(attempts.ack, lambda held: held))
+        self._progress: Batch[ProgressNote, Report] = Batch(self._flushed(attempts.progress, attrgetter("held")))
+        self._results: Batch[Outcome, Report] = Batch(self._flushed(attempts.complete, attrgetter("held")), max_size=64)
 
     async def ack(self, held: Held) -> Report:
         report = await self._acks.add(held)
@@ -81,18 +79,24 @@ class Reports:
         self._broker.slots_freed()
         return report
 
-    def _in_one_transaction(
+    def _flushed(
         self,
         write: Callable[[Conn, Sequence[Item]], Awaitable[list[Report | Exception]]],
         held: Callable[[Item], Held],
     ) -> Flush[Item, Report]:
         async def flush(items: Sequence[Item]) -> Sequence[Report | Exception]:
+            stale = self._signs.stale({held(item).agent for item in items})
+
             async def once() -> list[Report | Exception]:
-                async with transaction(self._pool) as conn:
+                # One statement is a transaction of its own: nothing is asked for that, most of the time.
+                async with (transaction if stale else acquire)(self._pool) as conn:
                     reports = await write(conn, items)
-                    await presence.note_seen(conn, {held(item).agent for item in items})
+                    if stale:
+                        await presence.note_seen(conn, stale)
                     return reports
 
-            return await retry_deadlock(once)
+            reports = await retry_deadlock(once)
+            self._signs.noted(stale)
+            return reports
 
         return flush

@@ -25,6 +25,7 @@ from platform_server.assembly.announcer import Announcer
 from platform_server.kit import metrics
 from platform_server.kit.agent_auth import AgentKeys
 from platform_server.kit.bodies import answer, read
+from platform_server.store.agents import Identity
 from platform_server.store.attempts import Held, Outcome, ProgressNote, Report
 from platform_server.store.claims import HandedOut
 
@@ -32,7 +33,7 @@ from platform_server.store.claims import HandedOut
 class State(TypedDict):
     """What the lifespan opens. The first of ``token_keys`` signs job tokens."""
 
-    agents: AgentKeys
+    agents: AgentKeys[Identity]
     broker: Broker
     polls: Polls
     put_backs: PutBacks
@@ -47,9 +48,9 @@ Request = AnyRequest[State]
 
 
 async def poll(request: Request) -> Response:
-    agent = await _agent(request)
+    identity = await _identity(request)
     asked = await read(request, protocol.Poll)
-    held = await request.state["polls"].offer(agent, asked)
+    held = await request.state["polls"].offer(identity, asked)
     client = asyncio.create_task(_end_when_client_leaves(request, held))
     try:
         jobs = await request.state["broker"].wait(held, seconds=asked.timeout)
@@ -104,11 +105,12 @@ ROUTES: Sequence[Route] = [
 ]
 
 
+async def _identity(request: Request) -> Identity:
+    return await request.state["agents"].authenticate(request.headers.get("x-api-key"), request.scope["client_address"])
+
+
 async def _agent(request: Request) -> AgentId:
-    identity = await request.state["agents"].authenticate(
-        request.headers.get("x-api-key"), request.scope["client_address"]
-    )
-    return identity.agent
+    return (await _identity(request)).agent
 
 
 async def _held(request: Request) -> Held:

@@ -48,6 +48,7 @@ class Submissions:
         self._keys = keys
         self._assign_wait = assign_wait
         self._batch: Batch[NewJob, Accepted] = Batch(self._flush)
+        self._looks: Batch[JobId, Assignment | None] = Batch(self._look)
         self._keys_in_flight: set[Key] = set()
 
     async def submit(
@@ -123,10 +124,14 @@ class Submissions:
         deadline = asyncio.get_running_loop().time() + self._assign_wait.total_seconds()
         while asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(_LOOK.total_seconds())
-            async with acquire(self._pool) as conn:
-                if (assignment := await jobs.first_assignment(conn, job)) is not None:
-                    return assignment
+            if (assignment := await self._looks.add(job)) is not None:
+                return assignment
         return None
+
+    async def _look(self, jobs_told: Sequence[JobId]) -> Sequence[Assignment | None]:
+        async with acquire(self._pool) as conn:
+            assigned = await jobs.first_assignments(conn, jobs_told)
+        return [assigned.get(job) for job in jobs_told]
 
     def _answer(self, job: NewJob, accepted: Accepted) -> Submitted:
         """The same for the same job and key, whatever became of the job since, and whether or not it is still there."""

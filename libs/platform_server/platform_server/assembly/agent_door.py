@@ -16,7 +16,7 @@ from platform_server.store.connection import Pool, acquire
 
 @dataclass(frozen=True, slots=True)
 class AgentDoor:
-    keys: AgentKeys
+    keys: AgentKeys[agents.Identity]
     loops: Sequence[Loop]
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 from platform_core.domain import tokens
 from platform_core.domain.agents import AdminState
@@ -18,6 +18,8 @@ from platform_core.domain.ids import AgentId
 Address = IPv4Address | IPv6Address
 
 TRUST_SECONDS: Final = 1.0
+# So long after its last use a key is looked up without asking the limiter, which trusts a verified key as long.
+REMEMBERED_SECONDS: Final = 900.0
 
 
 class AgentIdentity(Protocol):
@@ -31,6 +33,9 @@ class AgentIdentity(Protocol):
     def is_platform_agent(self) -> bool: ...
     @property
     def key_prefix(self) -> str: ...
+
+
+Identity = TypeVar("Identity", bound=AgentIdentity)
 
 
 class Limiter(Protocol):
@@ -47,20 +52,20 @@ class Limiter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    identity: AgentIdentity
+class _Known(Generic[Identity]):
+    identity: Identity
     until: float
 
 
-class AgentKeys:
+class AgentKeys(Generic[Identity]):
     """Authenticates agents. ``find`` looks a key's hash up; None when nobody has it."""
 
-    def __init__(self, find: Callable[[str], Awaitable[AgentIdentity | None]], limiter: Limiter) -> None:
+    def __init__(self, find: Callable[[str], Awaitable[Identity | None]], limiter: Limiter) -> None:
         self._find = find
         self._limiter = limiter
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, _Known[Identity]] = {}
 
-    async def authenticate(self, raw: str | None, address: Address) -> AgentIdentity:
+    async def authenticate(self, raw: str | None, address: Address) -> Identity:
         """The agent with this key. Raises Banned, Unauthenticated, KeyInvalid, AgentTypeMismatch or AgentDisabled."""
         if raw is None:
             raise Unauthenticated("key_missing")
@@ -80,10 +85,20 @@ class AgentKeys:
 
     def sweep(self) -> None:
         """Drop what is no longer trusted, so that the memory follows the agents that are there."""
-        now = time.monotonic()
-        self._known = {raw: known for raw, known in self._known.items() if known.until >= now}
+        oldest = time.monotonic() - REMEMBERED_SECONDS
+        self._known = {raw: known for raw, known in self._known.items() if known.until >= oldest}
 
-    async def _verify(self, raw: str, address: Address) -> _Known:
+    async def _verify(self, raw: str, address: Address) -> _Known[Identity]:
+        """A key that was right a while ago is no guess: the limiter hears of it only if it is right no more."""
+        if raw in self._known:
+            looked_up = time.monotonic()
+            identity = await self._find(tokens.secret_hash(raw))
+            if identity is not None:
+                return self._remember(raw, identity, looked_up)
+            del self._known[raw]
+        return await self._verify_unknown(raw, address)
+
+    async def _verify_unknown(self, raw: str, address: Address) -> _Known[Identity]:
         prefix = tokens.key_prefix(raw)
         await self._limiter.reserve(address, prefix=prefix)
         looked_up = time.monotonic()
@@ -98,6 +113,8 @@ class AgentKeys:
             await self._limiter.released(address, prefix=prefix)
             raise
         await self._limiter.succeeded(address, prefix=prefix)
-        known = _Known(identity, looked_up + TRUST_SECONDS)
-        self._known[raw] = known
+        return self._remember(raw, identity, looked_up)
+
+    def _remember(self, raw: str, identity: Identity, looked_up: float) -> _Known[Identity]:
+        self._known[raw] = known = _Known(identity, looked_up + TRUST_SECONDS)
         return known

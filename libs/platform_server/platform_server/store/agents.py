@@ -10,6 +10,7 @@ import asyncpg
 from platform_core.domain.agents import AdminState, AgentStatus, status_of
 from platform_core.domain.errors import Conflict, NameTaken, NotFound
 from platform_core.domain.ids import AgentId
+from platform_core.domain.scheduling import Profile
 from platform_server.store import claims
 from platform_server.store.connection import Conn
 from platform_server.store.sql import load
@@ -19,12 +20,14 @@ SQL = load("agents")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose key it is."""
+    """Whose key it is, and what that agent may be given at most."""
 
     agent: AgentId
     admin_state: AdminState
     is_platform_agent: bool
     key_prefix: str
+    profile: Profile
+    max_concurrent: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,14 @@ async def identity(conn: Conn, key_hash: str) -> Identity | None:
         return None
     if row["last_use_is_old"]:
         await conn.execute(SQL["touch_key"], key_hash)
-    return Identity(AgentId(row["id"]), AdminState(row["admin_state"]), row["is_platform_agent"], row["key_prefix"])
+    return Identity(
+        agent=AgentId(row["id"]),
+        admin_state=AdminState(row["admin_state"]),
+        is_platform_agent=row["is_platform_agent"],
+        key_prefix=row["key_prefix"],
+        profile=Profile(frozenset(row["capabilities"]), frozenset(row["tools"]), row["region"]),
+        max_concurrent=row["max_concurrent"],
+    )
 
 
 async def insert_if_name_free(conn: Conn, agent: AgentId, described: Description, key: Key) -> bool:

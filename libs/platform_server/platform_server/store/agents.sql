@@ -5,6 +5,10 @@ SELECT
     agents.admin_state,
     agents.is_platform_agent IS TRUE AS is_platform_agent,
     agent_keys.key_prefix,
+    agents.capabilities,
+    agents.tools,
+    coalesce(agents.region, '') AS region,
+    agents.max_concurrent,
     coalesce(agent_keys.last_used_at < clock_timestamp() - interval '5 minutes', true) AS last_use_is_old
 FROM agent_keys
 JOIN agents ON agents.id = agent_keys.agent_id

@@ -178,10 +178,10 @@ async def cancel(conn: Conn, tenant: TenantId, job: JobId) -> Cancelled:
     return Cancelled(row["agent"] if row["slot_held"] else None, row["attempt"])
 
 
-async def first_assignment(conn: Conn, job: JobId) -> Assignment | None:
-    """Who holds the job, if an agent does and it is the first that does."""
-    row = await conn.fetchrow(SQL["first_assignment"], job)
-    return None if row is None else Assignment(row["platform_agent_id"], row["assigned_at"])
+async def first_assignments(conn: Conn, asked: Sequence[JobId]) -> Mapping[JobId, Assignment]:
+    """Who holds these jobs, where an agent does and it is the first that does."""
+    rows = await conn.fetch(SQL["first_assignments"], asked)
+    return {row["id"]: Assignment(row["platform_agent_id"], row["assigned_at"]) for row in rows}
 
 
 async def statistics(conn: Conn) -> Mapping[str, Any]:

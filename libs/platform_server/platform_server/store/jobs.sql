@@ -99,10 +99,10 @@ WITH cancelled AS (
 )
 SELECT agent, slot_held, attempt FROM cancelled;
 
--- name: first_assignment
-SELECT platform_agent_id, assigned_at
+-- name: first_assignments
+SELECT id, platform_agent_id, assigned_at
 FROM commands
-WHERE id = $1 AND status IN ('assigned', 'running') AND attempt = 1;
+WHERE id = ANY ($1::uuid[]) AND status IN ('assigned', 'running') AND attempt = 1;
 
 -- name: stats
 SELECT

@@ -1,9 +1,3 @@
--- What an agent registered, to be narrowed by its poll.
--- name: registered
-SELECT capabilities, tools, coalesce(region, '') AS region, max_concurrent
-FROM agents
-WHERE id = $1 AND deleted_at IS NULL;
-
 -- A held poll is a sign of life. The profile is what the agent's latest poll offered.
 -- name: note_polls
 INSERT INTO agent_presence (agent_id, last_seen_at, profile_id)

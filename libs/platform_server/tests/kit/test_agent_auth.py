@@ -21,12 +21,14 @@ from platform_core.domain.errors import (
     Unavailable,
 )
 from platform_core.domain.ids import AgentId
+from platform_core.domain.scheduling import Profile
 from platform_server.kit.agent_auth import AgentKeys
 from platform_server.signals.connection import connect
 from platform_server.signals.limiter import Limiter, LimiterSettings
 from platform_server.store.agents import Identity
 
 HERE: IPv4Address | IPv6Address = ip_address("203.0.113.7")
+Keys = AgentKeys[Identity]
 KEY = tokens.new_agent_key(b"k" * 32)
 AGENT = AgentId(UUID(int=1))
 
@@ -46,7 +48,9 @@ class Agents:
         return self.by_hash.get(key_hash)
 
     def add(self, state: AdminState = AdminState.ENABLED, *, is_platform_agent: bool = True) -> None:
-        self.by_hash[tokens.secret_hash(KEY)] = Identity(AGENT, state, is_platform_agent, tokens.key_prefix(KEY))
+        self.by_hash[tokens.secret_hash(KEY)] = Identity(
+            AGENT, state, is_platform_agent, tokens.key_prefix(KEY), Profile(frozenset(), frozenset(), ""), 1
+        )
 
 
 @pytest.fixture
@@ -61,24 +65,22 @@ async def limiter(redis: str) -> AsyncIterator[Limiter]:
 
 
 @pytest.fixture
-def keys(agents: Agents, limiter: Limiter) -> AgentKeys:
+def keys(agents: Agents, limiter: Limiter) -> Keys:
     return AgentKeys(agents.find, limiter)
 
 
-async def refusal(keys: AgentKeys, raw: str | None) -> DomainError:
+async def refusal(keys: Keys, raw: str | None) -> DomainError:
     with pytest.raises(DomainError) as refused:
         await keys.authenticate(raw, HERE)
     return refused.value
 
 
-async def test_a_key_tells_its_agent(keys: AgentKeys, agents: Agents) -> None:
+async def test_a_key_tells_its_agent(keys: Keys, agents: Agents) -> None:
     agents.add()
     assert (await keys.authenticate(KEY, HERE)).agent == AGENT
 
 
-async def test_a_look_up_is_trusted_for_a_second(
-    keys: AgentKeys, agents: Agents, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_look_up_is_trusted_for_a_second(keys: Keys, agents: Agents, monkeypatch: pytest.MonkeyPatch) -> None:
     agents.add()
     await keys.authenticate(KEY, HERE)
     agents.by_hash.clear()
@@ -89,7 +91,7 @@ async def test_a_look_up_is_trusted_for_a_second(
     assert isinstance(await refusal(keys, KEY), KeyInvalid)
 
 
-async def test_what_is_forgotten_is_looked_up_anew(keys: AgentKeys, agents: Agents) -> None:
+async def test_what_is_forgotten_is_looked_up_anew(keys: Keys, agents: Agents) -> None:
     agents.add()
     await keys.authenticate(KEY, HERE)
     agents.add(AdminState.DISABLED)
@@ -100,12 +102,12 @@ async def test_what_is_forgotten_is_looked_up_anew(keys: AgentKeys, agents: Agen
     assert (await keys.authenticate(KEY, HERE)).agent == AGENT
 
 
-async def test_a_draining_agent_is_still_let_in(keys: AgentKeys, agents: Agents) -> None:
+async def test_a_draining_agent_is_still_let_in(keys: Keys, agents: Agents) -> None:
     agents.add(AdminState.DRAINING)
     assert (await keys.authenticate(KEY, HERE)).admin_state is AdminState.DRAINING
 
 
-async def test_an_agent_that_is_no_platform_agent_is_refused(keys: AgentKeys, agents: Agents) -> None:
+async def test_an_agent_that_is_no_platform_agent_is_refused(keys: Keys, agents: Agents) -> None:
     agents.add(is_platform_agent=False)
     assert isinstance(await refusal(keys, KEY), AgentTypeMismatch)
 
@@ -121,26 +123,26 @@ async def test_an_agent_that_is_no_platform_agent_is_refused(keys: AgentKeys, ag
         (tokens.new_agent_key(b"u" * 32), "key_unknown"),
     ],
 )
-async def test_a_bad_key_is_refused_with_its_reason(keys: AgentKeys, agents: Agents, raw: str, reason: str) -> None:
+async def test_a_bad_key_is_refused_with_its_reason(keys: Keys, agents: Agents, raw: str, reason: str) -> None:
     refused = await refusal(keys, raw)
     assert isinstance(refused, KeyInvalid)
     assert refused.reason == reason
     assert agents.look_ups == (1 if reason == "key_unknown" else 0)
 
 
-async def test_a_missing_key_is_no_try(keys: AgentKeys) -> None:
+async def test_a_missing_key_is_no_try(keys: Keys) -> None:
     for _ in range(10):
         assert isinstance(await refusal(keys, None), Unauthenticated)
 
 
-async def test_the_fifth_failure_is_401_and_then_a_right_key_is_429_too(keys: AgentKeys, agents: Agents) -> None:
+async def test_the_fifth_failure_is_401_and_then_a_right_key_is_429_too(keys: Keys, agents: Agents) -> None:
     agents.add()
     refusals = [type(await refusal(keys, f"bad-{n}")) for n in range(6)]
     assert refusals == [KeyInvalid] * 5 + [Banned]
     assert isinstance(await refusal(keys, KEY), Banned)
 
 
-async def test_the_ban_is_checked_before_any_look_up(keys: AgentKeys, agents: Agents) -> None:
+async def test_the_ban_is_checked_before_any_look_up(keys: Keys, agents: Agents) -> None:
     agents.add()
     for n in range(5):
         await refusal(keys, f"bad-{n}")
@@ -148,7 +150,7 @@ async def test_the_ban_is_checked_before_any_look_up(keys: AgentKeys, agents: Ag
     assert agents.look_ups == 0
 
 
-async def test_a_verified_key_passes_during_a_ban(keys: AgentKeys, agents: Agents) -> None:
+async def test_a_verified_key_passes_during_a_ban(keys: Keys, agents: Agents) -> None:
     agents.add()
     await keys.authenticate(KEY, HERE)
     keys.forget(AGENT)
@@ -157,14 +159,14 @@ async def test_a_verified_key_passes_during_a_ban(keys: AgentKeys, agents: Agent
     assert (await keys.authenticate(KEY, HERE)).agent == AGENT
 
 
-async def test_a_refused_agent_is_no_failure_to_authenticate(keys: AgentKeys, agents: Agents) -> None:
+async def test_a_refused_agent_is_no_failure_to_authenticate(keys: Keys, agents: Agents) -> None:
     agents.add(AdminState.DISABLED)
     for _ in range(10):
         assert isinstance(await refusal(keys, KEY), AgentDisabled)
         keys.forget(AGENT)
 
 
-async def test_with_postgres_away_nobody_is_banned_for_it(keys: AgentKeys, agents: Agents) -> None:
+async def test_with_postgres_away_nobody_is_banned_for_it(keys: Keys, agents: Agents) -> None:
     agents.add()
     agents.away = True
     for _ in range(10):
@@ -174,7 +176,7 @@ async def test_with_postgres_away_nobody_is_banned_for_it(keys: AgentKeys, agent
 
 
 async def test_the_memory_follows_the_agents_that_are_there(
-    keys: AgentKeys, agents: Agents, monkeypatch: pytest.MonkeyPatch
+    keys: Keys, agents: Agents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agents.add()
     await keys.authenticate(KEY, HERE)
@@ -182,8 +184,35 @@ async def test_the_memory_follows_the_agents_that_are_there(
     await keys.authenticate(KEY, HERE)
     assert agents.look_ups == 1
     now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now + 2)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 902)
     keys.sweep()
     monkeypatch.undo()
     await keys.authenticate(KEY, HERE)
     assert agents.look_ups == 2
+
+
+async def test_a_key_that_was_right_a_while_ago_is_looked_up_without_asking_the_limiter(
+    agents: Agents, limiter: Limiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: Keys = AgentKeys(agents.find, limiter)
+    agents.add()
+    await keys.authenticate(KEY, HERE)
+    now = time.monotonic()
+    monkeypatch.setattr(limiter, "reserve", None)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2)
+    await keys.authenticate(KEY, HERE)
+    assert agents.look_ups == 2
+
+
+async def test_a_key_that_is_right_no_more_counts_as_a_failure(
+    keys: Keys, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agents.add()
+    await keys.authenticate(KEY, HERE)
+    agents.by_hash.clear()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2)
+    assert isinstance(await refusal(keys, KEY), KeyInvalid)
+    monkeypatch.undo()
+    refusals = [type(await refusal(keys, f"bad-{n}")) for n in range(5)]
+    assert refusals == [KeyInvalid] * 4 + [Banned]

@@ -47,7 +47,8 @@ STATUSES = {
     errors.Banned: 429,
     errors.Unavailable: 503,
 }
-LEAVES = {e for e in vars(errors).values() if isclass(e) and issubclass(e, DomainError) and not e.__subclasses__()}
+OF_THE_DOMAIN = {e for e in vars(errors).values() if isclass(e) and issubclass(e, DomainError)}
+LEAVES = {e for e in OF_THE_DOMAIN if OF_THE_DOMAIN.isdisjoint(e.__subclasses__())}
 
 
 def made(kind: type[DomainError]) -> DomainError:

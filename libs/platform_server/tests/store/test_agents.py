@@ -9,9 +9,12 @@ import pytest
 from platform_core.domain.agents import AdminState, AgentStatus
 from platform_core.domain.errors import Conflict, NameTaken, NotFound
 from platform_core.domain.ids import AgentId
+from platform_core.domain.scheduling import Profile
 from platform_server.kit.clock import new_id
 from platform_server.store import agents
 from platform_server.store.connection import Conn
+
+PROFILE = Profile(frozenset({"nmap", "nuclei"}), frozenset({"nuclei"}), "us-east-1")
 
 
 def key(letter: str) -> agents.Key:
@@ -44,7 +47,7 @@ async def set_online(conn: Conn, agent: AgentId) -> None:
 async def test_a_key_tells_its_agent_and_notes_its_use(conn: Conn) -> None:
     agent = await made(conn)
     assert await agents.identity(conn, "a" * 64) == agents.Identity(
-        agent, AdminState.ENABLED, True, "rdv_agent_aaaaaaaa"
+        agent, AdminState.ENABLED, True, "rdv_agent_aaaaaaaa", PROFILE, 4
     )
     assert await conn.fetchval("SELECT last_used_at IS NOT NULL FROM agent_keys") is True
 
