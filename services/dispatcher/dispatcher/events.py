@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 import msgspec
 
@@ -29,6 +29,11 @@ class Control:
         self._keys = keys
         self._streams: dict[AgentId, set[asyncio.Queue[bytes | None]]] = defaultdict(set)
 
+    @property
+    def listening(self) -> Collection[AgentId]:
+        """Agents whose streams are open here."""
+        return self._streams.keys()
+
     def heard(self, raw: bytes) -> None:
         """One message of the channel."""
         control = msgspec.json.decode(raw, type=AgentControl)
@@ -52,7 +57,7 @@ class Control:
 
     async def end_idle(self) -> int:
         """A step: streams are for agents that hold a job; the others hear through their polls."""
-        listening = set(self._streams)
+        listening = set(self.listening)
         if listening:
             async with acquire(self._pool) as conn:
                 holding = await attempts.holding(conn, listening)

@@ -10,8 +10,11 @@ import pytest
 from dispatching import SOON, Agent, Dispatcher, Wakes
 from redis.asyncio import Redis
 
-from platform_core.domain.scheduling import Requirement
+from dispatcher.polls import narrowed
+from platform_core.domain.scheduling import Profile, Requirement
+from platform_core.wire.protocol import Poll as Asked
 from platform_server.kit import metrics
+from platform_server.store.polls import Registered
 from world import World
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -101,12 +104,11 @@ async def test_all_that_wake_ups_did_not_tell_of_is_found_by_one_sweep(
         assert len({job["id"] for job in jobs}) == len(fleet)
 
 
-@pytest.mark.parametrize("jobs", [0, 1])
-async def test_timeout_0_answers_at_once(world: World, agent: Agent, jobs: int) -> None:
-    if jobs:
-        await world.submit(await world.tenant(), count=jobs)
+async def test_timeout_0_answers_at_once(world: World, agent: Agent) -> None:
     async with asyncio.timeout(SOON):
-        assert len(await agent.jobs(timeout=0)) == jobs
+        assert await agent.jobs(timeout=0) == []
+        await world.submit(await world.tenant())
+        assert len(await agent.jobs(timeout=0)) == 1
 
 
 async def test_long_poll_timeout_ends_in_no_jobs(agent: Agent) -> None:
@@ -117,21 +119,18 @@ async def test_long_poll_timeout_ends_in_no_jobs(agent: Agent) -> None:
     assert "connection" not in answered.headers
 
 
-@pytest.mark.parametrize(
-    ("asked", "field"),
-    [
-        ({"timeout": -1}, "timeout"),
-        ({"timeout": 60.5}, "timeout"),
-        ({"timeout": "soon"}, "timeout"),
-        ({"max_jobs": 0}, "max_jobs"),
-        ({"max_jobs": 101}, "max_jobs"),
-        ({"capabilities": ["-rf"]}, "capabilities[0]"),
-    ],
-)
-async def test_timeouts_are_0_to_60_and_max_jobs_1_to_100(agent: Agent, asked: dict[str, object], field: str) -> None:
-    answered = await agent.poll(**asked)
-    assert (answered.status_code, answered.json()["code"]) == (400, "validation_failed")
-    assert [error["field"] for error in answered.json()["errors"]] == [field]
+async def test_timeouts_are_0_to_60_and_max_jobs_1_to_100(agent: Agent) -> None:
+    refused: dict[str, list[dict[str, object]]] = {
+        "timeout": [{"timeout": -1}, {"timeout": 60.5}, {"timeout": "soon"}, {"timeout": None}],
+        "max_jobs": [{"max_jobs": 0}, {"max_jobs": 101}, {"max_jobs": 1.5}],
+        "capabilities[0]": [{"capabilities": ["-rf"]}],
+        "tools[1]": [{"tools": ["nuclei", ""]}],
+    }
+    for field, bodies in refused.items():
+        for asked in bodies:
+            answered = await agent.poll(**asked)
+            assert (answered.status_code, answered.json()["code"]) == (400, "validation_failed"), asked
+            assert [error["field"] for error in answered.json()["errors"]] == [field]
 
 
 async def test_a_poll_that_says_nothing_waits_30_seconds_for_one_job(
@@ -169,19 +168,26 @@ async def test_an_agent_is_never_given_more_than_its_free_slots(
 
 
 @pytest.mark.parametrize(
-    ("narrowed", "gets"),
+    ("asked", "capabilities", "tools"),
     [
-        ({}, {"nuclei", "semgrep"}),
-        ({"tools": [], "capabilities": []}, {"nuclei", "semgrep"}),
-        ({"tools": ["semgrep"]}, {"semgrep"}),
-        ({"capabilities": ["nuclei"]}, {"nuclei"}),
-        ({"tools": ["semgrep", "trivy"]}, {"semgrep"}),
-        ({"tools": ["trivy"]}, set()),
-        ({"capabilities": ["semgrep"], "tools": ["nuclei"]}, set()),
+        (Asked(), "ab", "xy"),
+        (Asked(tools=(), capabilities=()), "ab", "xy"),
+        (Asked(tools=("y",)), "ab", "y"),
+        (Asked(capabilities=("a",)), "a", "xy"),
+        (Asked(tools=("y", "z")), "ab", "y"),
+        (Asked(tools=("z",), capabilities=("b", "c")), "b", ""),
     ],
+    ids=["absent", "empty", "a tool", "a capability", "with another's tool", "with another's only"],
 )
-async def test_what_the_poll_names_narrows_what_is_registered_and_never_widens_it(
-    world: World, dispatcher: Dispatcher, new_agent: NewAgent, narrowed: dict[str, list[str]], gets: set[str]
+def test_what_the_poll_names_narrows_what_is_registered_and_never_widens_it(
+    asked: Asked, capabilities: str, tools: str
+) -> None:
+    registered = Registered(Profile(frozenset("ab"), frozenset("xy"), "eu"), 5)
+    assert narrowed(registered, asked) == Profile(frozenset(capabilities), frozenset(tools), "eu")
+
+
+async def test_a_poll_is_given_only_what_it_narrowed_itself_to(
+    world: World, dispatcher: Dispatcher, new_agent: NewAgent
 ) -> None:
     agent = await new_agent(dispatcher, offers=["nuclei", "semgrep"])
     tenant = await world.tenant()
@@ -189,8 +195,9 @@ async def test_what_the_poll_names_narrows_what_is_registered_and_never_widens_i
     for tool in ("nuclei", "semgrep", "trivy"):
         (job,) = await world.submit(tenant, requirement=Requirement(frozenset({tool}), tool, None))
         jobs[str(job)] = tool
-    given = await agent.jobs(timeout=0, max_jobs=100, **narrowed)
-    assert {jobs[job["id"]] for job in given} == gets
+    assert await agent.jobs(timeout=0, tools=["trivy"]) == []
+    assert jobs[(await agent.job(tools=["semgrep", "trivy"], max_jobs=100))["id"]] == "semgrep"
+    assert jobs[(await agent.job(max_jobs=100))["id"]] == "nuclei"
 
 
 async def test_presence_is_noted_by_polls_while_they_are_held(

@@ -5,6 +5,7 @@ back on success, so that parallel tries cannot pass together. While Redis is awa
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ Network = IPv4Network | IPv6Network
 # How long a try waits for the outcome of those in flight before it, and how often it asks.
 _PATIENCE: Final = timedelta(seconds=3)
 _ASK_AGAIN: Final = timedelta(milliseconds=10)
+# Longer than a try of Redis takes to fail.
+_LEFT_ALONE: Final = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Limiter:
         self._local = LocalLimiter(window=settings.window_duration, ban=settings.ban_duration)
         self._on_ban = on_ban
         self._on_redis = on_redis
+        self._away = False
+        self._next_try = -math.inf
 
     async def reserve(self, address: Address, *, prefix: str) -> None:
         """Take a try. Raises Banned, unless this credential was verified from there in the last window."""
@@ -127,13 +132,28 @@ class Limiter:
         limit = self._settings.limit(network)
         durations = (self._settings.window_duration, self._settings.ban_duration)
         milliseconds = [int(duration.total_seconds() * 1000) for duration in durations]
+        if self._left_alone():
+            return self._locally(step, network, prefix, limit)
         try:
             told = await self._script(keys=_keys(network), args=[step.value, prefix, limit, *milliseconds])
         except TROUBLE:
+            self._away = True
+            self._next_try = time.monotonic() + _LEFT_ALONE.total_seconds()
             self._on_redis(0)
             return self._locally(step, network, prefix, limit)
+        self._away = False
         self._on_redis(1)
         return int(told) / 1000
+
+    def _left_alone(self) -> bool:
+        """While Redis is away a step now and then tries it: one that stalls does not hold up every request."""
+        if not self._away:
+            return False
+        now = time.monotonic()
+        if now < self._next_try:
+            return True
+        self._next_try = now + _LEFT_ALONE.total_seconds()
+        return False
 
     def _locally(self, step: Step, network: Network, prefix: str, limit: int) -> float:
         match step:

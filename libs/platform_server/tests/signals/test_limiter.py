@@ -1,6 +1,7 @@
 """The auth-failure limiter: the same rule in Redis, and in this process while Redis is away."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -250,7 +251,17 @@ async def test_whether_redis_is_there_is_told(client: Redis, away: Redis) -> Non
     told: list[float] = []
     for shared in (client, away):
         await succeeds(Limiter(shared, LimiterSettings(), on_redis=told.append))
-    assert told == [1, 1, 0, 0]
+    assert told == [1, 1, 0]
+
+
+async def test_a_redis_that_stalls_holds_up_one_try_and_not_each() -> None:
+    """It takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as stalled:
+        async with connect(f"redis://127.0.0.1:{stalled.getsockname()[1]}/0") as client:
+            limiter = Limiter(client, LimiterSettings())
+            async with asyncio.timeout(10):
+                for n in range(20):
+                    await succeeds(limiter, prefix=f"good {n}")
 
 
 async def test_cleanup_forgets_addresses_of_which_nothing_is_left() -> None:
