@@ -14,7 +14,6 @@ from dispatcher.polls import narrowed
 from platform_core.domain.scheduling import Profile, Requirement
 from platform_core.wire.protocol import Poll as Asked
 from platform_server.kit import metrics
-from platform_server.store.polls import Registered
 from world import World
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -182,7 +181,7 @@ async def test_an_agent_is_never_given_more_than_its_free_slots(
 def test_what_the_poll_names_narrows_what_is_registered_and_never_widens_it(
     asked: Asked, capabilities: str, tools: str
 ) -> None:
-    registered = Registered(Profile(frozenset("ab"), frozenset("xy"), "eu"), 5)
+    registered = Profile(frozenset("ab"), frozenset("xy"), "eu")
     assert narrowed(registered, asked) == Profile(frozenset(capabilities), frozenset(tools), "eu")
 
 

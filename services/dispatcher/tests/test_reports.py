@@ -10,6 +10,7 @@ import pytest
 from dispatching import SOON, Agent, Dispatcher
 from redis.asyncio import Redis
 
+from dispatcher import signs
 from platform_core.domain.ids import JobId
 from platform_core.domain.jobs import MAX_RESULT_BYTES
 from platform_core.wire.events import JobEvent
@@ -80,9 +81,10 @@ async def test_a_result_or_progress_before_the_ack_is_409(agent: Agent, job: dic
 
 
 async def test_progress_keeps_job_and_agent_alive_and_so_do_ack_result_and_release(
-    world: World, agent: Agent, job: dict[str, Any]
+    world: World, agent: Agent, job: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An agent with all its slots taken does not poll."""
+    """An agent with all its slots taken does not poll. Here the sign before is always an old one."""
+    monkeypatch.setattr(signs, "_FRESH_SECONDS", 0.0)
     told: list[tuple[str, object]] = [("ack", None), ("progress", {"progress": 5}), ("release", None)]
     for what, body in told:
         await world.seen(agent.id, ago=50, online=True)
