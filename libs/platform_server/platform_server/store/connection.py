@@ -28,6 +28,8 @@ _TROUBLE = (
     asyncpg.InsufficientResourcesError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    # A connection that Postgres ended a moment ago, the end of which has not come in yet.
+    asyncpg.InternalClientError,
 )
 
 # A paused holder of a lock or an idle transaction must not stop the cell.
