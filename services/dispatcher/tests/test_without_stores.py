@@ -65,11 +65,11 @@ async def test_with_postgres_away_a_call_is_503_and_a_held_poll_ends_empty(
     serve: Serve, world: World, new_agent: NewAgent, database: str
 ) -> None:
     async with Gate(database).open() as gate, serve(database_url=gate.url) as dispatcher:
-        agent = await new_agent(dispatcher)
+        agent, stranger = await new_agent(dispatcher), await new_agent(dispatcher)
         polling = asyncio.create_task(agent.poll(timeout=1.5))
         await dispatcher.holds(1)
         gate.shut()
-        refused = await agent.poll(timeout=0)
+        refused = await stranger.poll(timeout=0)
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
         assert int(refused.headers["retry-after"]) >= 1
         dispatcher.state["broker"].look_again()
