@@ -65,7 +65,7 @@ async def test_with_postgres_away_a_call_is_503_and_a_held_poll_ends_empty(
     serve: Serve, world: World, new_agent: NewAgent, database: str
 ) -> None:
     async with Gate(database).open() as gate, serve(database_url=gate.url) as dispatcher:
-        agent, stranger = await new_agent(dispatcher), await new_agent(dispatcher)
+        agent, stranger = await new_agent(dispatcher), await new_agent(dispatcher, "stranger")
         polling = asyncio.create_task(agent.poll(timeout=1.5))
         await dispatcher.holds(1)
         gate.shut()
