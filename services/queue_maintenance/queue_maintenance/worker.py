@@ -82,6 +82,15 @@ class QueueWorker:
         self._place = place or FRONT
         return 0 if place is None else _STRETCH
 
+    async def reconcile(self) -> int:
+        """What the claim keeps in mind agrees with the jobs that wait, or is mended and counted."""
+        async with self.acting.transaction() as conn:
+            mended = await sweeps.wake_forgotten_lanes(conn, limit=_BATCH)
+        if mended:
+            metrics.REPAIRS.inc(mended)
+            log.error("lanes_were_forgotten", lanes=mended)
+        return mended
+
     async def retain(self) -> int:
         """What is older than its retention goes."""
         jobs = timedelta(days=self._settings.job_retention_days)

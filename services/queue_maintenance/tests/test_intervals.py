@@ -45,6 +45,10 @@ def test_retention_runs_every_hour(every: dict[str, timedelta]) -> None:
     assert every["retention"] == timedelta(hours=1)
 
 
+def test_reconciliation_runs_every_minute(every: dict[str, timedelta]) -> None:
+    assert every["reconciliation"] == timedelta(minutes=1)
+
+
 def test_slots_of_cancelled_jobs_are_looked_at_every_2_seconds(every: dict[str, timedelta]) -> None:
     assert every["confirmations"] == timedelta(seconds=2)
 

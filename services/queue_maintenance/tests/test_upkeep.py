@@ -12,12 +12,14 @@ from platform_core.domain.ids import TenantId
 from platform_core.domain.jobs import JobStatus, Priority
 from platform_core.domain.priority import queue_priority
 from platform_server.assembly.workers import Acting
+from platform_server.store import jobs as store_jobs
 from platform_server.store import sweeps
 from platform_server.store.connection import Conn, Pool, acquire
 from platform_server.store.leases import Lease
 from queue_maintenance import worker as worker_module
 from queue_maintenance.gauges import Gauges, shown
 from queue_maintenance.worker import QueueWorker
+from world import World
 
 
 @pytest.mark.parametrize(("age", "status"), [(86_390, "queued"), (86_400, "expired")])
@@ -131,6 +133,35 @@ async def test_agents_keys_and_bans_that_are_over_are_deleted(world: Any, worker
     assert await worker.retain() == 2
     assert await world.pool.fetchval("SELECT count(*) FROM agent_keys") == 1
     assert await world.pool.fetchval("SELECT host(address) FROM banned_ips") == "203.0.113.2"
+
+
+async def test_what_the_claim_keeps_in_mind_agrees_with_what_waits(world: World, worker: QueueWorker) -> None:
+    """Whatever happens to jobs, some note of a lane with jobs is there: 0 repairs."""
+    agent, tenant = await world.agent(), await world.tenant()
+    jobs = await world.submit(tenant, count=5)
+    assert await worker.reconcile() == 0
+    first, second = await world.hand_out(agent, count=2)
+    await world.cancel(first)
+    async with acquire(world.pool) as conn:
+        await store_jobs.cancel(conn, tenant, jobs[3])
+    await world.execute(
+        "UPDATE commands SET assigned_at = clock_timestamp() - interval '61 s' WHERE id = $1", second.job
+    )
+    assert await worker.recover() == 1
+    assert await worker.reconcile() == 0
+    assert [held.job for held in await world.hand_out(agent, count=3)] == [second.job, jobs[2], jobs[4]]
+    assert await worker.reconcile() == 0
+    assert await world.pool.fetchval("SELECT count(*) FROM lane_heads") == 0
+
+
+async def test_a_forgotten_lane_is_found_counted_and_served_again(world: World, worker: QueueWorker) -> None:
+    (job,) = await world.submit(await world.tenant())
+    await world.execute("DELETE FROM lane_wakes")
+    before = gauge("platform_reconcile_repairs_total") or 0
+    assert await worker.reconcile() == 1
+    assert gauge("platform_reconcile_repairs_total") == before + 1
+    (handed_out,) = await world.hand_out(await world.agent())
+    assert handed_out.job == job
 
 
 def gauge(name: str, **labels: str) -> float | None:

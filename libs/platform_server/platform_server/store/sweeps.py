@@ -110,6 +110,11 @@ async def refresh_priorities(conn: Conn, place: Place, *, limit: int) -> tuple[i
     return refreshed, Place(rows[-1]["queued_at"], rows[-1]["id"]) if len(rows) == limit else None
 
 
+async def wake_forgotten_lanes(conn: Conn, *, limit: int) -> int:
+    """Have the claim look at lanes whose first job it does not know; returns how many, which should be 0."""
+    return len(await conn.fetch(SQL["wake_forgotten_lanes"], limit))
+
+
 async def delete_finished(conn: Conn, *, after: timedelta, limit: int) -> int:
     """Delete jobs that ended so long ago; returns how many."""
     return len(await conn.fetch(SQL["delete_finished"], limit, after))

@@ -116,6 +116,27 @@ FROM stretch
 LEFT JOIN refreshed ON refreshed.id = stretch.id
 ORDER BY stretch.queued_at, stretch.id;
 
+-- Lanes of which the claim does not know the first job: nothing tells it to look, and the head that it keeps is a later
+-- one or none. A claim sets heads and deletes wakes in one transaction, so no snapshot has such a lane; if there is one all
+-- the same, a write has forgotten its wake.
+-- name: wake_forgotten_lanes
+INSERT INTO lane_wakes (lane_id, queued_at)
+SELECT lanes.id, head.queued_at
+FROM lanes
+CROSS JOIN LATERAL (
+    SELECT commands.queued_at
+    FROM commands
+    WHERE commands.lane_id = lanes.id AND commands.status = 'queued'
+    ORDER BY commands.queued_at, commands.id
+    LIMIT 1
+) AS head
+WHERE NOT EXISTS (
+        SELECT FROM lane_heads WHERE lane_heads.lane_id = lanes.id AND lane_heads.queued_at <= head.queued_at
+    )
+    AND NOT EXISTS (SELECT FROM lane_wakes WHERE lane_wakes.lane_id = lanes.id)
+LIMIT $1
+RETURNING lane_id;
+
 -- name: delete_finished
 WITH old AS (
     SELECT id
