@@ -64,6 +64,7 @@ async def disable(pool: Pool, tell: Announcer, by: Administrator, agent: AgentId
             conn, agent, outcome=AttemptOutcome.AGENT_DISABLED, reason="the agent was disabled"
         )
         disabled = await agents.find(conn, agent)
+    await tell.stop(ControlKind.LOST, ((agent, job.job) for job in requeued))
     await tell.control(ControlKind.DISABLE, agent)
     await tell.agents(AgentEventKind.DISABLED, [agent])
     await tell.requeued(requeued)
@@ -107,6 +108,7 @@ async def delete(pool: Pool, tell: Announcer, by: Administrator, agent: AgentId)
         requeued = await attempts.requeue_of_agent(
             conn, agent, outcome=AttemptOutcome.AGENT_DELETED, reason="the agent was deleted"
         )
+    await tell.stop(ControlKind.LOST, ((agent, job.job) for job in requeued))
     await tell.control(ControlKind.DELETE, agent)
     await tell.agents(AgentEventKind.DELETED, [agent])
     await tell.requeued(requeued)

@@ -158,6 +158,25 @@ async def test_control_messages_reach_whoever_serves_the_agent(
     assert kinds == ["drain", "disable", "enable", "rotate_key", "delete"]
 
 
+@pytest.mark.parametrize(("act", "kind"), [("disable", "disable"), ("delete", "delete")])
+async def test_an_agent_hears_that_its_jobs_are_lost_before_its_stream_ends(
+    admin: AsyncClient, pool: Pool, redis: str, new_agent: NewAgent, act: str, kind: str
+) -> None:
+    """So it kills the scanner at once, and not when it next tells of progress."""
+    agent = (await new_agent())["agent"]["id"]
+    job = await running_job(pool, agent)
+    async with Redis.from_url(redis) as client, client.pubsub() as pubsub:
+        await pubsub.subscribe("agent_control")
+        await pubsub.get_message(timeout=5)
+        if act == "delete":
+            await admin.delete(f"{AGENTS}/{agent}")
+        else:
+            await admin.post(f"{AGENTS}/{agent}/{act}")
+        messages = [await pubsub.get_message(timeout=5) for _ in range(2)]
+    told = [msgspec.json.decode(message["data"]) for message in messages if message]
+    assert [(one["kind"], one.get("job_id")) for one in told] == [("lost", str(job)), (kind, None)]
+
+
 async def test_draining_and_enabling(admin: AsyncClient, pool: Pool, redis: str, new_agent: NewAgent) -> None:
     agent = (await new_agent())["agent"]["id"]
     await pool.execute("UPDATE agent_presence SET online = true, last_seen_at = now()")
