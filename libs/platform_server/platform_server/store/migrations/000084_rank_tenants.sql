@@ -235,3 +235,20 @@ BEGIN
     RETURN answer;
 END;
 $$;
+
+-- Small tables that change all the time are vacuumed by how much changed, not by how large they are; and analysed soon, for a
+-- plan that was made for an empty table does not do for a full one.
+ALTER TABLE commands SET (
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02
+);
+ALTER TABLE lane_heads SET (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+    autovacuum_analyze_scale_factor = 0.1, autovacuum_analyze_threshold = 100
+);
+ALTER TABLE lane_wakes SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+ALTER TABLE turn_corrections SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+ALTER TABLE tenant_turns SET (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+    autovacuum_analyze_scale_factor = 0.1, autovacuum_analyze_threshold = 100
+);
+ALTER TABLE agent_presence SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
