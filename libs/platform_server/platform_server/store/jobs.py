@@ -1,6 +1,5 @@
 """Jobs as their tenants see them: submitted in batches, read, cancelled, counted."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -126,19 +125,16 @@ async def submit(conn: Conn, asked: Sequence[NewJob]) -> list[Accepted | Excepti
     in_flight = await idempotency.hold(conn, keys)
     # Who is refused for a key in flight does not wait in line for the submission that has it.
     tenants = sorted({job.tenant for job in asked if in_flight.isdisjoint(_key_of(job))})
-    await _lock(conn, tenants)
-    room = {row["id"]: (row["size_limit"], row["size"]) for row in await conn.fetch(SQL["room"], tenants)}
+    room = {row["tenant_id"]: _Room(row) for row in await conn.fetch(SQL["room"], tenants)}
     seen = await idempotency.find(conn, keys)
-    judged: list[NewJob | Accepted | Exception] = []
-    taken: Counter[TenantId] = Counter()
+    judged: list[_Placed | Accepted | Exception] = []
     for job in asked:
-        verdict = _judge(job, room.get(job.tenant), taken[job.tenant], in_flight=in_flight, seen=seen)
-        if isinstance(verdict, NewJob):
-            taken[job.tenant] += 1
+        verdict = _judge(job, room.get(job.tenant), in_flight=in_flight, seen=seen)
+        if isinstance(verdict, _Placed):
             in_flight |= _key_of(job)
         judged.append(verdict)
-    queued = await _insert(conn, [job for job in judged if isinstance(job, NewJob)])
-    return [queued[verdict.id] if isinstance(verdict, NewJob) else verdict for verdict in judged]
+    queued = await _insert(conn, [verdict for verdict in judged if isinstance(verdict, _Placed)])
+    return [queued[verdict.job.id] if isinstance(verdict, _Placed) else verdict for verdict in judged]
 
 
 async def find(conn: Conn, tenant: TenantId, job: JobId) -> Job:
@@ -205,11 +201,32 @@ async def statistics(conn: Conn) -> Mapping[str, Any]:
     }
 
 
-async def _lock(conn: Conn, tenants: Sequence[TenantId]) -> None:
-    locked = await conn.fetch(SQL["lock_queues"], tenants)
-    if len(locked) < len(tenants):
-        await conn.execute(SQL["open_queues"], tenants)
-        await conn.fetch(SQL["lock_queues"], tenants)
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A job that may be queued, with its 1-based place among its tenant's own."""
+
+    job: NewJob
+    position: int
+
+
+class _Room:
+    """A tenant's queue while a batch of its submissions is judged."""
+
+    def __init__(self, row: Any) -> None:
+        self._limit: int = row["size_limit"]
+        self._size: int = row["size"]
+        self._before: dict[Priority, int] = {priority: row[f"before_{priority}"] for priority in Priority}
+
+    def take(self, job: NewJob) -> _Placed | QueueFull:
+        """The job's place, and one place less: whoever comes later with no higher priority stands behind it."""
+        if self._size >= self._limit:
+            return QueueFull(limit=self._limit, size=self._size)
+        placed = _Placed(job, self._before[job.priority] + 1)
+        self._size += 1
+        for priority in Priority:
+            if base_priority(priority) <= base_priority(job.priority):
+                self._before[priority] += 1
+        return placed
 
 
 def _key_of(job: NewJob) -> set[Key]:
@@ -217,20 +234,15 @@ def _key_of(job: NewJob) -> set[Key]:
 
 
 def _judge(
-    job: NewJob, room: tuple[int, int] | None, taken: int, *, in_flight: Set[Key], seen: Mapping[Key, FirstAnswer]
-) -> NewJob | Accepted | Exception:
-    """The job itself when it may be queued. A replay costs no room; a refused submission stores nothing."""
+    job: NewJob, room: _Room | None, *, in_flight: Set[Key], seen: Mapping[Key, FirstAnswer]
+) -> _Placed | Accepted | Exception:
+    """The job with its place when it may be queued. A replay costs no room; a refused submission stores nothing."""
     for key in _key_of(job):
         if key in in_flight:
             return IdempotencyInFlight()
         if key in seen:
             return _again(seen[key]) if seen[key].body_hash == job.body_hash else IdempotencyMismatch()
-    if room is None:
-        return TenantUnknown()
-    limit, size = room
-    if size + taken >= limit:
-        return QueueFull(limit=limit, size=size + taken)
-    return job
+    return TenantUnknown() if room is None else room.take(job)
 
 
 def _again(first: FirstAnswer) -> Accepted:
@@ -243,12 +255,13 @@ def _again(first: FirstAnswer) -> Accepted:
     )
 
 
-async def _insert(conn: Conn, jobs: Sequence[NewJob]) -> Mapping[JobId, Accepted]:
-    if not jobs:
+async def _insert(conn: Conn, placed: Sequence[_Placed]) -> Mapping[JobId, Accepted]:
+    if not placed:
         return {}
+    jobs = [one.job for one in placed]
     bases = [base_priority(job.priority) for job in jobs]
     wanted = [(job.tenant, job.requirement, base) for job, base in zip(jobs, bases, strict=True)]
-    await conn.execute(
+    rows = await conn.fetch(
         SQL["insert_jobs"],
         [job.id for job in jobs],
         [job.tenant for job in jobs],
@@ -265,9 +278,10 @@ async def _insert(conn: Conn, jobs: Sequence[NewJob]) -> Mapping[JobId, Accepted
         await lanes.intern(conn, wanted),
         bases,
     )
-    tenants = sorted({job.tenant for job in jobs})
-    rows = await conn.fetch(SQL["positions"], tenants, [job.id for job in jobs])
-    queued = {row["id"]: Accepted(id=row["id"], position=row["position"], queued_at=row["queued_at"]) for row in rows}
+    queued_at = {row["id"]: row["queued_at"] for row in rows}
+    queued = {
+        one.job.id: Accepted(id=one.job.id, position=one.position, queued_at=queued_at[one.job.id]) for one in placed
+    }
     await idempotency.remember(conn, {key: _first(job, queued[job.id]) for job in jobs for key in _key_of(job)})
     return queued
 

@@ -1,21 +1,6 @@
--- Submissions of a tenant stand in line at this row. A statement of its own: what is counted next must see their commits.
--- name: open_queues
-INSERT INTO tenant_queues (tenant_id)
-SELECT id FROM tenants WHERE id = ANY ($1::uuid[])
-ORDER BY id
-ON CONFLICT DO NOTHING;
-
--- name: lock_queues
-SELECT tenant_id FROM tenant_queues WHERE tenant_id = ANY ($1::uuid[]) ORDER BY tenant_id FOR UPDATE;
-
+-- Locks the tenants' queues, then counts (migration 000085).
 -- name: room
-SELECT
-    tenants.id,
-    plans.max_queue_size AS size_limit,
-    (SELECT count(*) FROM commands WHERE commands.tenant_id = tenants.id AND commands.status = 'queued')::int AS size
-FROM tenants
-JOIN plans ON plans.name = tenants.plan
-WHERE tenants.id = ANY ($1::uuid[]);
+SELECT tenant_id, size_limit, size, before_critical, before_high, before_normal, before_low FROM tenants_room($1);
 
 -- name: insert_jobs
 WITH queued AS (
@@ -38,10 +23,12 @@ WITH queued AS (
             auth_token_hash, retry_of, traceparent, lane_id, base
         )
     ) AS job
-    RETURNING lane_id, queued_at
+    RETURNING id, lane_id, queued_at
+), woken AS (
+    INSERT INTO lane_wakes (lane_id, queued_at)
+    SELECT lane_id, min(queued_at) FROM queued GROUP BY lane_id
 )
-INSERT INTO lane_wakes (lane_id, queued_at)
-SELECT lane_id, min(queued_at) FROM queued GROUP BY lane_id;
+SELECT id, queued_at FROM queued;
 
 -- The place of each of these jobs among its tenant's own queued jobs, in published order.
 -- name: positions

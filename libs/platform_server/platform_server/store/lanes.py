@@ -19,22 +19,20 @@ async def intern(conn: Conn, wanted: Sequence[Wanted]) -> list[int]:
 
     Looks before it inserts: nearly every lane exists, and an insert that conflicts still burns an id.
     """
-    requirements = await _find_or_make(conn, "requirements", _columns([r for _, r, _ in wanted]))
-    keys = ([t for t, _, _ in wanted], requirements, [base for _, _, base in wanted])
-    return await _find_or_make(conn, "lanes", keys)
-
-
-def _columns(requirements: Sequence[Requirement]) -> tuple[list[str], list[str], list[str]]:
-    return (
-        [msgspec.json.encode(sorted(r.capabilities)).decode() for r in requirements],
-        [r.tool or "" for r in requirements],
-        [r.preferred_region or "" for r in requirements],
-    )
-
-
-async def _find_or_make(conn: Conn, table: str, columns: Sequence[Sequence[object]]) -> list[int]:
-    found = await conn.fetch(SQL[f"find_{table}"], *columns)
-    if len(found) < len(columns[0]):
-        await conn.execute(SQL[f"intern_{table}"], *columns)
-        found = await conn.fetch(SQL[f"find_{table}"], *columns)
+    columns = _columns(wanted)
+    found = await conn.fetch(SQL["find"], *columns)
+    if len(found) < len(wanted):
+        await conn.execute(SQL["intern_requirements"], *columns[1:4])
+        await conn.execute(SQL["intern_lanes"], *columns)
+        found = await conn.fetch(SQL["find"], *columns)
     return [row["id"] for row in found]
+
+
+def _columns(wanted: Sequence[Wanted]) -> tuple[list[TenantId], list[str], list[str], list[str], list[int]]:
+    return (
+        [tenant for tenant, _, _ in wanted],
+        [msgspec.json.encode(sorted(r.capabilities)).decode() for _, r, _ in wanted],
+        [r.tool or "" for _, r, _ in wanted],
+        [r.preferred_region or "" for _, r, _ in wanted],
+        [base for _, _, base in wanted],
+    )
