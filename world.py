@@ -20,7 +20,7 @@ from platform_core.domain.ids import AgentId, JobId, TenantId
 from platform_core.domain.jobs import JobType, Priority
 from platform_core.domain.scheduling import Profile, Requirement
 from platform_server.kit.clock import new_id
-from platform_server.store import agents, attempts, claims, jobs, polls, tenants
+from platform_server.store import agents, attempts, claims, jobs, polls, submissions, tenants
 from platform_server.store.claims import HandedOut, Offer
 from platform_server.store.connection import Pool, acquire, transaction
 
@@ -128,7 +128,7 @@ class World:
         traceparent: str | None = None,
     ) -> list[JobId]:
         asked = [
-            jobs.NewJob(
+            submissions.NewJob(
                 id=JobId(new_id()), tenant=tenant, type=JobType.SCAN, priority=priority, payload='{"tool": "nuclei"}',
                 requirement=requirement, timeout_seconds=1800, auth_token_hash="0" * 64, retry_of=None,
                 traceparent=traceparent, key=None, body_hash="",
@@ -136,8 +136,8 @@ class World:
             for _ in range(count)
         ]  # fmt: skip
         async with transaction(self.pool) as conn:
-            accepted = await jobs.submit(conn, asked)
-        assert all(isinstance(one, jobs.Accepted) for one in accepted), accepted
+            accepted = await submissions.submit(conn, asked)
+        assert all(isinstance(one, submissions.Accepted) for one in accepted), accepted
         return [job.id for job in asked]
 
     async def hand_out(self, agent: AgentId, *, count: int = 1) -> list[HandedOut]:

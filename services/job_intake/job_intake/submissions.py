@@ -18,10 +18,10 @@ from platform_core.wire.jobs import Queue, SubmitJob, Submitted
 from platform_server.assembly.announcer import Announcer
 from platform_server.kit import clock
 from platform_server.kit.batching import Batch
-from platform_server.store import idempotency, jobs
+from platform_server.store import idempotency, jobs, submissions
 from platform_server.store.connection import Pool, acquire, retry_deadlock, transaction
 from platform_server.store.idempotency import Assignment, Key
-from platform_server.store.jobs import Accepted, NewJob
+from platform_server.store.submissions import Accepted, NewJob
 
 # How often an assignment that is expected within milliseconds is looked for.
 _LOOK = timedelta(milliseconds=4)
@@ -106,7 +106,7 @@ class Submissions:
     async def _flush(self, items: Sequence[NewJob]) -> Sequence[Accepted | Exception]:
         async def once() -> list[Accepted | Exception]:
             async with transaction(self._pool) as conn:
-                return await jobs.submit(conn, items)
+                return await submissions.submit(conn, items)
 
         return await retry_deadlock(once)
 

@@ -6,6 +6,7 @@ from platform_core.domain.jobs import HELD, JobStatus
 from platform_core.domain.priority import base_priority
 from platform_core.wire import jobs as wire
 from platform_server.store import jobs as store
+from platform_server.store.submissions import Accepted, NewJob
 
 
 def job(found: store.Job, *, position: int | None = None) -> wire.Job:
@@ -38,7 +39,7 @@ def job(found: store.Job, *, position: int | None = None) -> wire.Job:
     )
 
 
-def submitted(new: store.NewJob, accepted: store.Accepted) -> wire.Job:
+def submitted(new: NewJob, accepted: Accepted) -> wire.Job:
     """As it was first told: queued, or in the hands of its first agent."""
     first = accepted.assignment
     return wire.Job(

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
+@cache
 def load(table: str) -> Mapping[str, str]:
     """The statements of ``<table>.sql``, by name. A statement begins at ``-- name: x`` and ends at the next.
 

@@ -23,9 +23,10 @@ from platform_core.domain.plans import PLANS, Plan
 from platform_core.domain.priority import queue_priority
 from platform_core.domain.scheduling import Requirement
 from platform_server.kit.clock import new_id
-from platform_server.store import jobs, tenants
+from platform_server.store import jobs, submissions, tenants
 from platform_server.store.connection import Conn, Pool, transaction
-from platform_server.store.jobs import Accepted, Job, NewJob
+from platform_server.store.jobs import Job
+from platform_server.store.submissions import Accepted, NewJob
 from world import World
 
 
@@ -53,13 +54,13 @@ async def a_tenant(conn: Conn, plan: str = "free") -> TenantId:
 
 
 async def submit(conn: Conn, asked: NewJob) -> Accepted | Exception:
-    (answer,) = await jobs.submit(conn, [asked])
+    (answer,) = await submissions.submit(conn, [asked])
     return answer
 
 
 async def submit_through(pool: Pool, asked: Sequence[NewJob]) -> list[Accepted | Exception]:
     async with transaction(pool) as conn:
-        return await jobs.submit(conn, asked)
+        return await submissions.submit(conn, asked)
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
@@ -94,8 +95,8 @@ async def test_only_queued_jobs_take_room(world: World, pool: Pool) -> None:
 
 async def test_a_full_queue_is_no_other_tenants_matter(conn: Conn) -> None:
     full, other = await a_tenant(conn), await a_tenant(conn)
-    await jobs.submit(conn, [new_job(full) for _ in range(10)])
-    answers = await jobs.submit(conn, [new_job(full), new_job(other)])
+    await submissions.submit(conn, [new_job(full) for _ in range(10)])
+    answers = await submissions.submit(conn, [new_job(full), new_job(other)])
     assert [type(answer) for answer in answers] == [QueueFull, Accepted]
 
 
@@ -105,7 +106,7 @@ async def test_an_unknown_tenant_has_no_queue(conn: Conn) -> None:
 
 async def test_the_same_key_and_body_give_the_first_answer_again(conn: Conn) -> None:
     tenant = await a_tenant(conn)
-    await jobs.submit(conn, [new_job(tenant), new_job(tenant)])
+    await submissions.submit(conn, [new_job(tenant), new_job(tenant)])
     first = await submit(conn, new_job(tenant, key="k", body_hash="body"))
     await submit(conn, new_job(tenant, priority=Priority.CRITICAL))
     again = await submit(conn, new_job(tenant, key="k", body_hash="body"))
@@ -117,7 +118,7 @@ async def test_the_same_key_and_body_give_the_first_answer_again(conn: Conn) -> 
 async def test_the_same_key_twice_in_one_batch_is_one_job_and_one_still_in_flight(conn: Conn) -> None:
     tenant = await a_tenant(conn)
     twice = [new_job(tenant, key="k", body_hash="body") for _ in range(2)]
-    first, second = await jobs.submit(conn, twice)
+    first, second = await submissions.submit(conn, twice)
     assert isinstance(first, Accepted)
     assert (first.id, first.position, first.replayed) == (twice[0].id, 1, False)
     assert isinstance(second, IdempotencyInFlight)
@@ -133,8 +134,8 @@ async def test_the_same_key_with_another_body_is_a_mismatch(conn: Conn) -> None:
 async def test_a_replay_costs_no_room_and_goes_through_a_full_queue(conn: Conn) -> None:
     tenant = await a_tenant(conn)
     first = await submit(conn, new_job(tenant, key="k", body_hash="body"))
-    await jobs.submit(conn, [new_job(tenant) for _ in range(8)])
-    replay, last, over = await jobs.submit(
+    await submissions.submit(conn, [new_job(tenant) for _ in range(8)])
+    replay, last, over = await submissions.submit(
         conn, [new_job(tenant, key="k", body_hash="body"), new_job(tenant), new_job(tenant)]
     )
     assert isinstance(first, Accepted)
@@ -144,7 +145,7 @@ async def test_a_replay_costs_no_room_and_goes_through_a_full_queue(conn: Conn) 
 
 async def test_a_refused_submission_stores_nothing(conn: Conn) -> None:
     tenant = await a_tenant(conn)
-    await jobs.submit(conn, [new_job(tenant) for _ in range(10)])
+    await submissions.submit(conn, [new_job(tenant) for _ in range(10)])
     refused = new_job(tenant, key="k", body_hash="body")
     assert isinstance(await submit(conn, refused), QueueFull)
     assert await conn.fetchval("SELECT count(*) FROM idempotency_keys") == 0
@@ -173,7 +174,7 @@ async def grow_old(conn: Conn, *, hours: float) -> None:
 
 async def test_another_tenant_has_keys_of_its_own(conn: Conn) -> None:
     one, other = await a_tenant(conn), await a_tenant(conn)
-    answers = await jobs.submit(conn, [new_job(t, key="k", body_hash=str(t)) for t in (one, other)])
+    answers = await submissions.submit(conn, [new_job(t, key="k", body_hash=str(t)) for t in (one, other)])
     assert [isinstance(answer, Accepted) and not answer.replayed for answer in answers] == [True, True]
 
 
@@ -191,7 +192,7 @@ async def test_five_parallel_submissions_with_one_key_are_one_job(world: World, 
 async def test_places_are_in_published_order(conn: Conn) -> None:
     tenant = await a_tenant(conn)
     asked = [new_job(tenant, priority=priority) for priority in reversed(Priority)]
-    await jobs.submit(conn, asked)
+    await submissions.submit(conn, asked)
     low, normal, high, critical = (job.id for job in asked)
     assert await placed(conn, tenant) == [critical, high, normal, low]
     await conn.execute("UPDATE commands SET queued_at = queued_at - interval '26 minutes' WHERE id = $1", low)
@@ -208,7 +209,7 @@ async def placed(conn: Conn, tenant: TenantId) -> list[JobId]:
 
 async def test_a_place_counts_the_tenants_own_jobs_only_and_is_0_once_it_is_not_queued(conn: Conn) -> None:
     busy, tenant = await a_tenant(conn), await a_tenant(conn)
-    await jobs.submit(conn, [new_job(busy) for _ in range(5)])
+    await submissions.submit(conn, [new_job(busy) for _ in range(5)])
     asked = new_job(tenant)
     first = await submit(conn, asked)
     assert isinstance(first, Accepted)
@@ -262,7 +263,7 @@ async def test_a_job_that_is_over_cannot_be_cancelled(conn: Conn) -> None:
 async def test_pages_are_newest_first_and_filtered(conn: Conn) -> None:
     tenant = await a_tenant(conn)
     asked = [new_job(tenant, priority=priority) for priority in Priority]
-    await jobs.submit(conn, asked)
+    await submissions.submit(conn, asked)
     first = await jobs.page(conn, tenant, jobs.Filter(), after=None, limit=3)
     rest = await jobs.page(conn, tenant, jobs.Filter(), after=first[-1].id, limit=3)
     assert ids([*first, *rest]) == sorted((job.id for job in asked), reverse=True)

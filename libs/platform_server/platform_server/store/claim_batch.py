@@ -1,0 +1,188 @@
+"""One claim from its ranking to its last write: SQL ranks the tenants, the rule decides, SQL writes that down."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import datetime, timedelta
+
+from platform_core.domain import rule
+from platform_core.domain.ids import AgentId, JobId, TenantId
+from platform_core.domain.scheduling import Decision, Offer, QueuedJob, Snapshot, Standing, Tenant, charge
+from platform_server.store.claim_books import Books
+from platform_server.store.claim_reads import Look, Ranking, Waiting
+from platform_server.store.connection import Conn
+from platform_server.store.sql import load
+
+SQL = load("claims")
+
+
+class Batch:
+    def __init__(self, look: Look, books: Books, offers: Sequence[Offer], *, patience: timedelta) -> None:
+        self._look = look
+        self._books = books
+        self._offers = offers
+        self._patience = patience
+        self._slots = _slots(look, offers)
+        self._ranking = _NOBODY
+        self._jobs: dict[int, list[Waiting]] = {}
+        self.decision = Decision([], {}, frozenset(), {})
+
+    @property
+    def attempts(self) -> Mapping[JobId, int]:
+        return {job.id: job.attempt for jobs in self._jobs.values() for job in jobs}
+
+    @property
+    def left_waiting(self) -> bool:
+        return self._ranking.lanes > sum(head is None for head in self._heads().values())
+
+    async def rank(self, conn: Conn) -> None:
+        """The foremost tenants and the first jobs of their lanes."""
+        woken = self._look.woken
+        text = await conn.fetchval(
+            SQL["rank"],
+            self._look.now.timestamp(),
+            self._patience.total_seconds(),
+            sum(max(0, min(o.wanted, o.max_concurrent - o.running)) for o in self._offers),
+            list({o.profile for o in self._offers}),
+            list(self._slots),
+            list(self._slots.values()),
+            [lane.id for lane in woken],
+            [lane.tenant_id for lane in woken],
+            [lane.requirement_id for lane in woken],
+            [lane.base for lane in woken],
+            [lane.queued_at for lane in woken],
+            list(self._books.turns),
+            list(self._books.turns.values()),
+        )
+        self._ranking = Ranking.of(text)
+        self._books.take_in(self._ranking)
+        self._jobs = _by_lane(self._ranking.lanes_of_chosen, self._ranking.jobs)
+
+    async def decide(self, conn: Conn) -> None:
+        """Let the rule decide; read deeper when it has used up a lane of which more may wait."""
+        lanes = self._ranking.lanes_of_chosen
+        factor = 1
+        self.decision = self._decided()
+        while any(taken >= lanes[lane].depth * factor for lane, taken in self._taken().items()):
+            factor *= 4
+            heads = [lane.queued_at for lane in lanes.values()]
+            rows = await conn.fetch(SQL["deeper"], list(lanes), heads, [x.depth * factor for x in lanes.values()])
+            self._jobs = _by_lane(lanes, (Waiting(r["lane_id"], r["id"], r["attempt"], r["queued_at"]) for r in rows))
+            self.decision = self._decided()
+
+    async def note(self, conn: Conn, assigned: Set[JobId]) -> None:
+        """Write what changed. A job that was cancelled under the claim's hands is not charged."""
+        turns = {**self._books.turns, **self.decision.turns}
+        weights = {ranked.tenant_id: ranked.weight for ranked in self._ranking.tenants}
+        for h in self.decision.handed_out:
+            if h.job not in assigned:
+                turns[h.tenant] -= charge(cost=h.cost, weight=weights[h.tenant])
+        tenants = sorted(turns)
+        moved = {g: v for g, v in self.decision.virtual_times.items() if v != self._look.virtual_times.get(g, 0.0)}
+        heads = self._heads()
+        await conn.execute(
+            SQL["note"],
+            tenants,
+            [turns[t] for t in tenants],
+            [t in self.decision.contending for t in tenants],
+            [self._books.mean(t) for t in tenants],
+            list(moved),
+            list(moved.values()),
+            [lane for lane, head in heads.items() if head is not None],
+            [head for head in heads.values() if head is not None],
+            [lane for lane, head in heads.items() if head is None],
+            [ended.id for ended in self._look.ended],
+            self._look.wakes,
+            self._books.fleet_mean,
+        )
+
+    def _decided(self) -> Decision:
+        held: dict[TenantId, dict[int, int]] = defaultdict(dict)
+        for row in self._ranking.held:
+            if row.profile_id is not None:
+                held[row.tenant_id][row.profile_id] = row.jobs
+        return rule.fill(self._snapshot(held), self._standing())
+
+    def _snapshot(self, held: Mapping[TenantId, Mapping[int, int]]) -> Snapshot:
+        lanes = self._ranking.lanes_of_chosen
+        return Snapshot(
+            now=self._look.now.timestamp(),
+            patience=self._patience.total_seconds(),
+            profiles=self._ranking.profiles,
+            requirements=self._ranking.requirements,
+            slots=self._slots,
+            virtual_times=self._look.virtual_times,
+            tenants={
+                t.tenant_id: Tenant(
+                    weight=t.weight,
+                    running=t.running,
+                    running_on=held[t.tenant_id],
+                    turn=t.turn,
+                    contending=t.contending,
+                    cost=self._books.cost(t.tenant_id),
+                )
+                for t in self._ranking.tenants
+            },
+            queued=[
+                QueuedJob(
+                    job=job.id,
+                    tenant=lanes[lane].tenant_id,
+                    base=lanes[lane].base,
+                    queued_at=job.queued_at.timestamp(),
+                    requirement=lanes[lane].requirement_id,
+                )
+                for lane, jobs in self._jobs.items()
+                for job in jobs
+            ],
+            offers=self._offers if self._ranking.tenants else (),
+        )
+
+    def _standing(self) -> Standing:
+        return Standing(
+            turns={t.tenant_id: t.turn for t in self._ranking.tenants},
+            virtual_times=self._ranking.virtual_times,
+            shares={
+                (g, t.tenant_id): self._slots.get(g, 0) * t.weight / weight
+                for g, weight in self._ranking.active.items()
+                for t in self._ranking.tenants
+            },
+        )
+
+    def _taken(self) -> Counter[int]:
+        """How many jobs of each lane were handed out."""
+        lane_of = {job.id: lane for lane, jobs in self._jobs.items() for job in jobs}
+        return Counter(lane_of[h.job] for h in self.decision.handed_out)
+
+    def _heads(self) -> dict[int, datetime | None]:
+        """The heads that change: of lanes that somebody touched, and of those that jobs were taken from."""
+        heads: dict[int, datetime | None] = {lane.id: lane.queued_at for lane in self._look.woken}
+        taken = self._taken()
+        for lane, jobs in self._jobs.items():
+            if taken[lane] or not jobs:
+                left = jobs[taken[lane] :]
+                heads[lane] = left[0].queued_at if left else None
+        return heads
+
+
+_NOBODY = Ranking(
+    lanes=0, virtual_times={}, active={}, tenants=(), held=(), lanes_of_chosen={}, jobs=(), requirements={},
+    profiles={},
+)  # fmt: skip
+
+
+def _slots(look: Look, offers: Iterable[Offer]) -> dict[int, int]:
+    """S_g; what offers a profile is there, whatever its agent's latest noted poll offered."""
+    offered: dict[int, dict[AgentId, int]] = defaultdict(dict)
+    for o in offers:
+        offered[o.profile][o.agent] = o.max_concurrent
+    at_least = {g: sum(agents.values()) for g, agents in offered.items()}
+    return {g: max(look.slots.get(g, 0), at_least.get(g, 0)) for g in {*look.slots, *at_least}}
+
+
+def _by_lane(lanes: Iterable[int], jobs: Iterable[Waiting]) -> dict[int, list[Waiting]]:
+    """Every lane's jobs, oldest first; a lane may have none: its head was cancelled, say."""
+    found: dict[int, list[Waiting]] = {lane: [] for lane in lanes}
+    for job in jobs:
+        found[job.lane_id].append(job)
+    for waiting in found.values():
+        waiting.sort(key=lambda job: (job.queued_at, job.id.int))
+    return found
