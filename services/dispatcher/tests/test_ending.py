@@ -47,6 +47,7 @@ async def test_a_job_claimed_for_a_client_that_is_gone_is_put_back_at_once_and_s
     row = await world.job(job)
     assert (row["retry_count"], row["queued_at"], row["slot_held"]) == (0, queued_at, False)
     assert '"put_back"' in row["log"]
+    assert await dispatcher.state["put_backs"].write() == 0
     again = await other.job()
     assert (again["id"], again["attempt"]) == (str(job), 2)
 

@@ -1,6 +1,7 @@
 """The long poll (specification, "Long-Polling for Jobs"; docs/api.md, "Agent")."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -17,6 +18,8 @@ from platform_server.kit import metrics
 from world import World
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+log = logging.getLogger(__name__)
 
 NewAgent = Callable[..., Awaitable[Agent]]
 Serve = Callable[..., AbstractAsyncContextManager[Dispatcher]]
@@ -45,8 +48,9 @@ async def test_a_job_without_a_trace_names_none(world: World, agent: Agent) -> N
 
 
 async def test_near_real_time_job_delivery_by_a_redis_publish(
-    world: World, dispatcher: Dispatcher, agent: Agent, wakes: Wakes, record_property: Callable[[str, object], None]
+    world: World, dispatcher: Dispatcher, agent: Agent, wakes: Wakes
 ) -> None:
+    """How long it takes is measured and told (``--log-cli-level=INFO``), not judged."""
     tenant = await world.tenant()
     took = []
     for _ in range(10):
@@ -58,7 +62,7 @@ async def test_near_real_time_job_delivery_by_a_redis_publish(
         async with asyncio.timeout(SOON):
             assert UUID((await polling)["id"]) == submitted
         took.append(time.perf_counter() - start)
-    record_property("milliseconds", [round(1000 * seconds, 1) for seconds in took])
+    log.info("from the wake-up to the answer, in ms: %s", [round(1000 * seconds, 1) for seconds in took])
 
 
 async def test_nothing_is_lost_between_subscribing_and_looking(
