@@ -25,7 +25,7 @@ def stack_token(*args: str) -> str:
 class Bench:
     """Some agents that poll, ack and complete at once, and a tenant that submits at a steady rate."""
 
-    def __init__(self, client: Client, *, admin: str, tenant: str, region: str) -> None:
+    def __init__(self, client: Client, *, admin: str, tenant: str, region: str, agents: int) -> None:
         self.client = client
         self.admin = {"Authorization": f"Bearer {admin}"}
         self.tenant = {"Authorization": f"Bearer {tenant}"}
@@ -34,6 +34,9 @@ class Bench:
         self.arrived: dict[str, float] = {}
         self.arrival = asyncio.Condition()
         self.refused = 0
+        self.agents = agents
+        self.made = 0
+        self.all_made = asyncio.Event()
 
     async def agent(self, n: int) -> None:
         body = {
@@ -45,6 +48,9 @@ class Bench:
         made = await self.client.request("POST", "/api/v1/admin/platform-agents", headers=self.admin, body=body)
         assert made.status == 201, made.body
         key = {"X-API-Key": made.json()["api_key"]}
+        self.made += 1
+        if self.made == self.agents:
+            self.all_made.set()
         try:
             while True:
                 polled = await self.client.request(
@@ -97,9 +103,11 @@ def quantile(sorted_ms: Sequence[float], q: float) -> float:
 async def measure(args: argparse.Namespace) -> int:
     tokens = {"admin": stack_token("--admin"), "tenant": stack_token("--tenant", "bench", "--plan", "enterprise")}
     client = Client(args.url)
-    bench = Bench(client, **tokens, region=f"bench-{os.getpid()}")
+    bench = Bench(client, **tokens, region=f"bench-{os.getpid()}", agents=args.agents)
     agents = [asyncio.create_task(bench.agent(n)) for n in range(args.agents)]
-    await asyncio.sleep(2)
+    await bench.all_made.wait()
+    # The first poll of each is held by then.
+    await asyncio.sleep(3)
     start, used = time.perf_counter(), cpu_seconds()
     await asyncio.gather(*(bench.submit(start + n / args.rate) for n in range(args.jobs)))
     await bench.drained(timeout=30)
