@@ -79,6 +79,8 @@ class Batch:
         tenants = sorted(turns)
         moved = {g: v for g, v in self.decision.virtual_times.items() if v != self._look.virtual_times.get(g, 0.0)}
         heads = self._heads()
+        if not (tenants or moved or heads or self._look.ended or self._look.wakes):
+            return
         await conn.execute(
             SQL["note"],
             tenants,
