@@ -117,7 +117,8 @@ BEGIN
         LEFT JOIN servable ON servable.profile_id = slots.profile_id
         GROUP BY slots.profile_id, slots.v
     ), joining AS MATERIALIZED (
-        SELECT servable.tenant_id, greatest(servable.turn, min(before.v)) AS turn
+        -- Who starts to wait has saved nothing up, and owes at most 20 rounds.
+        SELECT servable.tenant_id, greatest(min(before.v), least(servable.turn, min(before.v) + 20)) AS turn
         FROM servable
         JOIN before ON before.profile_id = servable.profile_id
         WHERE NOT servable.contending
