@@ -18,9 +18,9 @@ def stand(snapshot: Snapshot, queue: Queue) -> Standing:
 def _join(snapshot: Snapshot, queue: Queue) -> tuple[dict[TenantId, float], dict[int, float]]:
     """Bring tenants that start to wait, or are servable again, to the virtual time; return all turns and every V_g.
 
-    Nobody saves up credit while idle, nor brings a larger debt than a job may leave: a turn that was reached where rounds
-    are quick (alone on an island) would be hours away elsewhere. Who waited and could be served since the last claim is
-    not moved.
+    Nobody saves up credit while idle, nor brings a larger debt than a job may leave: a turn that was reached where
+    rounds are quick (alone on an island) would be hours away elsewhere. Who waited since the last claim, and could be
+    served but for its cap, is not moved: at its cap it holds a slot for each of its weight, and nobody gets more.
     """
     turns = {t: tenant.turn for t, tenant in snapshot.tenants.items()}
     servable = {t: queue.servable_on(t) for t, tenant in snapshot.tenants.items() if tenant.running < tenant.weight}
