@@ -32,7 +32,9 @@ class Batch:
 
     @property
     def left_waiting(self) -> bool:
-        return self._ranking.lanes > sum(head is None for head in self._heads().values())
+        """Whether more lanes were ranked than are empty now; a woken lane that was empty before was not ranked."""
+        heads = self._heads()
+        return self._ranking.lanes > sum(lane in heads and heads[lane] is None for lane in self._jobs)
 
     async def rank(self, conn: Conn) -> None:
         """The foremost tenants and the first jobs of their lanes."""

@@ -96,6 +96,20 @@ async def test_a_disabled_draining_or_deleted_agent_is_given_nothing(world: Worl
     assert claimed.left_waiting
 
 
+async def test_a_lane_that_a_cancel_emptied_hides_none_of_the_jobs_that_are_left_waiting(
+    world: World, pool: Pool
+) -> None:
+    at_its_cap, another, scanner = await on_plan(world, "free"), await world.tenant(), await world.agent()
+    await world.submit(at_its_cap, count=3)
+    await world.hand_out(scanner, count=2)
+    (job,) = await world.submit(another)
+    async with transaction(pool) as conn:
+        await jobs.cancel(conn, another, job)
+    claimed = await poll(pool, scanner)
+    assert not claimed.handed_out
+    assert claimed.left_waiting
+
+
 async def test_the_attempt_rises_with_every_hand_out_put_backs_included(world: World, pool: Pool) -> None:
     (job,) = await world.submit(await world.tenant())
     scanner = await world.agent()
