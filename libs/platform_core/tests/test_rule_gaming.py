@@ -39,7 +39,7 @@ def crumbs_and_lumps(draw: Random) -> float:
     ids=["all critical", "jobs split into crumbs", "submitted and cancelled", "crumbs beside lumps"],
 )
 def test_nobody_gets_more_than_its_share(gamer: Sequence[Stream]) -> None:
-    shares = beside_five(gamer, hours=4).shares(range(1, 7), since=HOUR)
+    shares = beside_five(gamer, hours=3).shares(range(1, 7), since=HOUR)
     assert shares[1] <= 1.05
 
 
