@@ -8,7 +8,7 @@ TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests k8s/tests docs/
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down logs status demo test test-compose check types fmt lock migrate-up migrate-down migrate-status bench
+.PHONY: help setup up down logs status demo test test-compose check types fmt lock migrate-up migrate-down migrate-status bench simulate
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,3 +75,6 @@ migrate-status: setup ## every migration, applied or missing
 
 bench: setup ## delivery latency on the running stack
 	$(BIN)/python bench/delivery.py
+
+simulate: setup ## the scheduling rule over hours of load, on a virtual clock
+	$(BIN)/python bench/simulate.py

@@ -1,68 +1,30 @@
 """The rule of docs/scheduling.md, property by property."""
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
 from random import Random
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from snapshots import (
+    ANYTHING,
+    CRITICAL,
+    GENERALIST,
+    HIGH,
+    LOW,
+    NORMAL,
+    SPECIALIST,
+    job,
+    offer,
+    order_of,
+    snapshot,
+    tenant,
+    tenant_id,
+)
 
-from platform_core.domain import costs, scheduling
-from platform_core.domain.ids import AgentId, JobId, TenantId
+from platform_core.domain import scheduling
 from platform_core.domain.rule import hand_out
-from platform_core.domain.scheduling import Offer, Profile, QueuedJob, Requirement, Snapshot, Tenant, fits
-
-ANYTHING = Requirement(frozenset(), None, None)
-GENERALIST = Profile(frozenset({"bandit", "nuclei"}), frozenset({"bandit", "nuclei"}), "local")
-SPECIALIST = Profile(frozenset({"bandit"}), frozenset({"bandit"}), "local")
-NOW = 1_000_000.0
-CRITICAL, HIGH, NORMAL, LOW = 1000, 750, 500, 250
-
-
-def tenant_id(n: int) -> TenantId:
-    return TenantId(UUID(int=n))
-
-
-def job(n: int, *, tenant: int = 1, base: int = NORMAL, waited: float = 0.0, requirement: int = 0) -> QueuedJob:
-    return QueuedJob(JobId(UUID(int=n)), tenant_id(tenant), base, NOW - waited, requirement)
-
-
-def offer(n: int = 1, *, profile: int = 0, running: int = 0, slots: int = 10, wanted: int = 1) -> Offer:
-    return Offer(AgentId(UUID(int=n)), profile, running, slots, wanted, waiting_since=float(n))
-
-
-def tenant(*, weight: int = 10, running: int = 0, turn: float = 0.0, contending: bool = False) -> Tenant:
-    return Tenant(weight, running, {0: running} if running else {}, turn, contending, cost=1.0)
-
-
-def snapshot(
-    jobs: Sequence[QueuedJob],
-    offers: Sequence[Offer],
-    *,
-    tenants: Mapping[int, Tenant] | None = None,
-    profiles: Mapping[int, Profile] | None = None,
-    requirements: Mapping[int, Requirement] | None = None,
-    slots: Mapping[int, int] | None = None,
-    virtual_times: Mapping[int, float] | None = None,
-) -> Snapshot:
-    return Snapshot(
-        now=NOW,
-        patience=30.0,
-        profiles=profiles or {0: GENERALIST},
-        requirements=requirements or {0: ANYTHING},
-        slots=slots or {0: 10},
-        virtual_times=virtual_times or {},
-        tenants={tenant_id(n): t for n, t in (tenants or {1: tenant()}).items()},
-        queued=jobs,
-        offers=offers,
-    )
-
-
-def order_of(taken: Snapshot) -> list[int]:
-    return [h.job.int for h in hand_out(taken).handed_out]
+from platform_core.domain.scheduling import Profile, Requirement, fits
 
 
 @pytest.mark.parametrize(
@@ -97,24 +59,10 @@ def test_inside_one_tenant_the_published_order_holds() -> None:
     assert order_of(snapshot(jobs, [offer(wanted=5)])) == [3, 1, 4, 5, 2]
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from([CRITICAL, HIGH, NORMAL, LOW]), st.integers(0, 4000)), min_size=1, max_size=12)
-)
-def test_a_batch_hands_out_what_single_claims_would(drawn: list[tuple[int, int]]) -> None:
-    jobs = [job(n, base=base, waited=waited) for n, (base, waited) in enumerate(drawn, start=1)]
-    batch = order_of(snapshot(jobs, [offer(wanted=len(jobs), slots=50)], tenants={1: tenant(weight=50)}))
-    singles: list[int] = []
-    while len(singles) < len(jobs):
-        left = [j for j in jobs if j.job.int not in singles]
-        singles += order_of(snapshot(left, [offer(slots=50)], tenants={1: tenant(weight=50)}))
-    assert batch == singles
-
-
 def test_no_hand_out_to_a_tenant_at_its_cap() -> None:
     jobs = [job(n) for n in range(1, 6)]
     decision = hand_out(snapshot(jobs, [offer(wanted=5)], tenants={1: tenant(weight=2, running=1)}))
     assert len(decision.handed_out) == 1
-    assert not decision.contending
 
 
 def test_no_hand_out_to_an_agent_over_its_max_concurrent_whatever_its_polls_ask() -> None:
@@ -194,109 +142,6 @@ def test_a_job_that_waits_for_its_region_hides_no_other() -> None:
         slots={0: 10, 1: 1},
     )
     assert order_of(taken) == [2]
-
-
-@dataclass
-class Fleet:
-    """A little world of one profile that runs the rule over time; it measures slot-seconds by tenant."""
-
-    slots: int
-    weights: dict[int, int]
-    lengths: dict[int, float]
-    backlog: dict[int, tuple[int, float]]  # base priority, and how long each job has waited already
-    now: float = 0.0
-    held: list[tuple[float, int, float]] = field(default_factory=list)
-    turns: dict[int, float] = field(default_factory=dict)
-    contending: frozenset[TenantId] = frozenset()
-    virtual_times: Mapping[int, float] = field(default_factory=dict)
-    slot_seconds: dict[int, float] = field(default_factory=lambda: defaultdict(float))
-    served_at: dict[int, list[float]] = field(default_factory=dict)
-    fleet_mean: float = 60.0
-    number: int = 0
-
-    def run(self, until: float) -> None:
-        while self.now < until:
-            self._claim()
-            ended, self.held = min(self.held), sorted(self.held)[1:]
-            self.now = ended[0]
-            self._end(*ended[1:])
-
-    def _end(self, t: int, charged: float) -> None:
-        length = self.lengths[t]
-        self.slot_seconds[t] += length
-        self.turns[t] = costs.corrected(
-            self.turns[t],
-            costs.Ended(charged=charged, held_seconds=length),
-            weight=self.weights[t],
-            fleet_mean=self.fleet_mean,
-            virtual_time=self.virtual_times[0],
-        )
-        self.fleet_mean = costs.smoothed(self.fleet_mean, latest=length, weight=costs.FLEET_SMOOTHING)
-
-    def _claim(self) -> None:
-        running = Counter(t for _, t, _ in self.held)
-        free = self.slots - len(self.held)
-        queued = [
-            QueuedJob(JobId(UUID(int=t * 10**9 + self.number + n)), tenant_id(t), base, self.now - waited, 0)
-            for t, (base, waited) in self.backlog.items()
-            for n in range(free + 1)
-        ]
-        self.number += free + 1
-        decision = hand_out(
-            Snapshot(
-                now=self.now,
-                patience=30.0,
-                profiles={0: GENERALIST},
-                requirements={0: ANYTHING},
-                slots={0: self.slots},
-                virtual_times=self.virtual_times,
-                tenants={
-                    tenant_id(t): Tenant(
-                        weight=w,
-                        running=running[t],
-                        running_on={0: running[t]} if running[t] else {},
-                        turn=self.turns.get(t, 0.0),
-                        contending=tenant_id(t) in self.contending,
-                        cost=costs.cost_of(self.lengths[t], fleet_mean=self.fleet_mean),
-                    )
-                    for t, w in self.weights.items()
-                },
-                queued=queued,
-                offers=[Offer(AgentId(UUID(int=1)), 0, len(self.held), self.slots, free, 0.0)],
-            )
-        )
-        self.turns = {t.int: turn for t, turn in decision.turns.items()}
-        self.contending, self.virtual_times = decision.contending, decision.virtual_times
-        for h in decision.handed_out:
-            self.held.append((self.now + self.lengths[h.tenant.int], h.tenant.int, h.cost))
-            self.served_at.setdefault(h.tenant.int, []).append(self.now)
-
-
-def test_slot_seconds_follow_the_weights_and_jains_index_is_at_least_0_99() -> None:
-    weights = {1: 2, 2: 2, 3: 5, 4: 5, 5: 10}
-    fleet = Fleet(10, weights, dict.fromkeys(weights, 60.0), dict.fromkeys(weights, (NORMAL, 0.0)))
-    fleet.run(until=4 * 3600)
-    normalised = [fleet.slot_seconds[t] / w for t, w in weights.items()]
-    assert sum(normalised) ** 2 / (len(normalised) * sum(x * x for x in normalised)) >= 0.99
-
-
-def test_turns_are_shared_in_slot_time_when_lengths_are_unlike() -> None:
-    weights = dict.fromkeys(range(1, 21), 2)
-    lengths = {t: 1200.0 if t <= 10 else 30.0 for t in weights}
-    fleet = Fleet(5, weights, lengths, dict.fromkeys(weights, (NORMAL, 0.0)))
-    fleet.run(until=40 * 3600)
-    long = sum(fleet.slot_seconds[t] for t in range(1, 11))
-    short = sum(fleet.slot_seconds[t] for t in range(11, 21))
-    assert long / short == pytest.approx(1.0, abs=0.1)
-
-
-def test_a_flood_of_critical_jobs_starves_nobody() -> None:
-    """The published priority alone never serves the quiet tenant: both age alike and the bonus is capped."""
-    weights = {1: 50, 2: 2}
-    fleet = Fleet(4, weights, {1: 60.0, 2: 60.0}, {1: (CRITICAL, 3600.0), 2: (LOW, 3600.0)})
-    fleet.run(until=3600)
-    round_of_the_flood = weights[1] / 2 * 60.0 / fleet.slots
-    assert fleet.served_at[2][0] <= 2 * round_of_the_flood + 60.0
 
 
 @given(st.integers(0, 2**32))

@@ -11,9 +11,10 @@ from platform_core.domain.scheduling import charge
 OVERHEAD_SECONDS = 0.1
 # The correction leaves a tenant at most this many rounds beyond V: debts are bounded.
 MAX_DEBT_ROUNDS = 20.0
-# Weight of the newest length in the moving averages of a tenant and of the fleet.
+# Weight of the newest length in the moving averages of a tenant and of the fleet. The fleet's is the unit of all turns:
+# were it quick (0.02), long jobs would lift it just when they are charged, and keep a fifth more than they are due.
 TENANT_SMOOTHING = 0.2
-FLEET_SMOOTHING = 0.02
+FLEET_SMOOTHING = 0.001
 
 
 def cost_of(seconds: float, *, fleet_mean: float) -> float:

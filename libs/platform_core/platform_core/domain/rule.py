@@ -31,5 +31,5 @@ def _fill(snapshot: Snapshot, standing: Standing, queue: Queue) -> Decision:
         if taken is not None:
             slots.filled()
             handed_out.append(taken)
-    contending = frozenset(t for t in snapshot.tenants if ledger.below_cap(t) and queue.servable_on(t))
+    contending = frozenset(t for t in snapshot.tenants if queue.servable_on(t))
     return Decision(handed_out, ledger.turns, contending, standing.virtual_times)

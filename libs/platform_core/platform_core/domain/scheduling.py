@@ -77,7 +77,10 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant as it stands: its weight is also its cap on jobs held; ``cost`` is what its next hand-out is charged."""
+    """A tenant as it stands: its weight is also its cap on jobs held; ``cost`` is what its next hand-out is charged.
+
+    ``contending``: when the last batch ended, it had a job left that some agent could run.
+    """
 
     weight: int
     running: int

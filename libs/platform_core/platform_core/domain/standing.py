@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from math import floor, inf
 
+from platform_core.domain.costs import MAX_DEBT_ROUNDS
 from platform_core.domain.ids import TenantId
 from platform_core.domain.scheduling import Snapshot, Standing
 from platform_core.domain.waiting import Queue
@@ -15,9 +16,11 @@ def stand(snapshot: Snapshot, queue: Queue) -> Standing:
 
 
 def _join(snapshot: Snapshot, queue: Queue) -> tuple[dict[TenantId, float], dict[int, float]]:
-    """Lift tenants that start to wait, or are servable again, to the virtual time; return all turns and every V_g.
+    """Bring tenants that start to wait, or are servable again, to the virtual time; return all turns and every V_g.
 
-    Nobody saves up credit while idle; a tenant that waited and could be served since the last claim is not moved.
+    Nobody saves up credit while idle, nor brings a larger debt than a job may leave: a turn that was reached where
+    rounds are quick (alone on an island) would be hours away elsewhere. Who waited since the last claim, and could be
+    served but for its cap, is not moved: at its cap it holds a slot for each of its weight, and nobody gets more.
     """
     turns = {t: tenant.turn for t, tenant in snapshot.tenants.items()}
     servable = {t: queue.servable_on(t) for t, tenant in snapshot.tenants.items() if tenant.running < tenant.weight}
@@ -25,7 +28,8 @@ def _join(snapshot: Snapshot, queue: Queue) -> tuple[dict[TenantId, float], dict
     before = _virtual_times(snapshot, turns, staying)
     for t, on in servable.items():
         if on and t not in staying:
-            turns[t] = max(turns[t], min(before[g] for g in on))
+            begin = min(before[g] for g in on)
+            turns[t] = max(begin, min(turns[t], begin + MAX_DEBT_ROUNDS))
     return turns, _virtual_times(snapshot, turns, servable)
 
 

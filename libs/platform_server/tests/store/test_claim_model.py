@@ -98,8 +98,8 @@ class Facts:
             virtual_time=self.virtual_times.get(g, 0.0),
         )
         if (held := attempt.held_seconds) is not None:
-            tenant.mean = costs.smoothed(tenant.mean, latest=held, weight=0.2)
-            self.fleet_mean = costs.smoothed(self.fleet_mean, latest=held, weight=0.02)
+            tenant.mean = costs.smoothed(tenant.mean, latest=held, weight=costs.TENANT_SMOOTHING)
+            self.fleet_mean = costs.smoothed(self.fleet_mean, latest=held, weight=costs.FLEET_SMOOTHING)
 
     def _snapshot(self, offers: Sequence[claims.Offer]) -> Snapshot:
         agents = {agent.id: agent for agent in self.agents if agent.may_be_given}

@@ -68,7 +68,7 @@ CREATE TABLE tenant_queues (
 CREATE TABLE tenant_turns (
     tenant_id    uuid PRIMARY KEY REFERENCES tenants (id) ON DELETE CASCADE,
     turn         double precision NOT NULL,
-    -- Did it wait, and could it be served, at the last claim?
+    -- Did it wait at the last claim, and could it be served but for its cap?
     contending   boolean NOT NULL,
     -- Moving average of how long its jobs hold a slot.
     mean_seconds double precision CHECK (mean_seconds > 0)

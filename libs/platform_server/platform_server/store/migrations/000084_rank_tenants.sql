@@ -111,13 +111,19 @@ BEGIN
         FROM waiting
         JOIN present ON present.tenant_id = waiting.tenant_id
         WHERE present.running < present.weight
+    ), capped AS MATERIALIZED (
+        -- They wait for no turn but for their own jobs, and stay where they are.
+        SELECT tenant_id, turn, contending
+        FROM present
+        WHERE running >= weight AND tenant_id IN (SELECT tenant_id FROM waiting)
     ), before AS MATERIALIZED (
         SELECT slots.profile_id, greatest(slots.v, min(floor(servable.turn)) FILTER (WHERE servable.contending)) AS v
         FROM slots
         LEFT JOIN servable ON servable.profile_id = slots.profile_id
         GROUP BY slots.profile_id, slots.v
     ), joining AS MATERIALIZED (
-        SELECT servable.tenant_id, greatest(servable.turn, min(before.v)) AS turn
+        -- Who starts to wait has saved nothing up, and owes at most 20 rounds.
+        SELECT servable.tenant_id, greatest(min(before.v), least(servable.turn, min(before.v) + 20)) AS turn
         FROM servable
         JOIN before ON before.profile_id = servable.profile_id
         WHERE NOT servable.contending
@@ -166,17 +172,24 @@ BEGIN
         WHERE slots.profile_id = ANY (offered)
         UNION
         SELECT tenant_id, turn FROM standing WHERE tenant_id = ANY (corrected_tenants)
+        UNION
+        SELECT tenant_id, turn FROM capped WHERE tenant_id = ANY (corrected_tenants)
     ), moved AS (
         INSERT INTO tenant_turns (tenant_id, turn, contending)
         SELECT tenant_id, turn, true
         FROM joining
         WHERE tenant_id NOT IN (SELECT tenant_id FROM chosen)
+        UNION ALL
+        SELECT tenant_id, turn, true
+        FROM capped
+        WHERE NOT contending AND tenant_id NOT IN (SELECT tenant_id FROM chosen)
         ON CONFLICT (tenant_id) DO UPDATE SET turn = excluded.turn, contending = true
     ), rested AS (
         UPDATE tenant_turns
         SET contending = false
         WHERE contending
             AND tenant_id NOT IN (SELECT tenant_id FROM standing)
+            AND tenant_id NOT IN (SELECT tenant_id FROM capped)
             AND tenant_id <> ALL (corrected_tenants)
     ), lanes_of_chosen AS MATERIALIZED (
         -- ``depth``: how many jobs are read of a lane; three times what its tenant may expect of the batch by its weight.
@@ -188,7 +201,7 @@ BEGIN
             heads.queued_at,
             1 + least(
                 batch,
-                present.weight - present.running,
+                greatest(present.weight - present.running, 0),
                 ceil(3.0 * batch * present.weight / sum(present.weight) OVER (PARTITION BY heads.base, heads.requirement_id))
             )::int AS depth
         FROM heads
