@@ -14,6 +14,8 @@ import uvloop
 from claim_cost import claim_cost
 from delivery import delivery
 from door import Door
+from held_polls import held_polls
+from idle_agent import idle_agent
 from lifecycles import lifecycles
 from sitting import Site
 
@@ -26,6 +28,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "delivery": delivery,
     "lifecycles": lifecycles,
     "claim_cost": claim_cost,
+    "held_polls": held_polls,
+    "idle_agent": idle_agent,
 }
 RESULTS = Path(__file__).parent / "results"
 
