@@ -4,6 +4,7 @@ import argparse
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,9 @@ import uvloop
 from claim_cost import claim_cost
 from delivery import delivery
 from door import Door
+from fairness import fairness
 from held_polls import held_polls
+from held_snapshot import held_snapshot
 from idle_agent import idle_agent
 from lifecycles import lifecycles
 from sitting import Site
@@ -28,20 +31,28 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "delivery": delivery,
     "lifecycles": lifecycles,
     "claim_cost": claim_cost,
+    "fairness": fairness,
     "held_polls": held_polls,
     "idle_agent": idle_agent,
+    "held_snapshot": held_snapshot,
 }
 RESULTS = Path(__file__).parent / "results"
 
 
-async def measure(stack: Stack, names: list[str], *, short: bool) -> dict[str, float]:
+async def measure(stack: Stack, names: list[str], *, short: bool) -> tuple[dict[str, float], list[str]]:
+    """The figures, and the scenarios that broke: the others have their say."""
     site = Site(stack, Door(stack), peers.Peers(stack.postgres), short)
+    broken: list[str] = []
     for name in names:
         started = time.perf_counter()
         print(f"{name}:", flush=True)
-        await SCENARIOS[name](site)
+        try:
+            await SCENARIOS[name](site)
+        except Exception:
+            traceback.print_exc()
+            broken.append(name)
         site.note({f"{name}_took_seconds": time.perf_counter() - started})
-    return site.figures
+    return site.figures, broken
 
 
 def main() -> int:
@@ -54,13 +65,15 @@ def main() -> int:
         stack = Stack(Plan(folder=Path(folder), port=free_port(), scanners=Path(folder) / "scanners", agents=0))
         stack.start()
         try:
-            figures = uvloop.run(measure(stack, asked.only or list(SCENARIOS), short=asked.short))
+            figures, broken = uvloop.run(measure(stack, asked.only or list(SCENARIOS), short=asked.short))
         finally:
             stack.stop()
     report.show(figures)
     if not asked.only:
         report.write(RESULTS / ("short.json" if asked.short else "latest.json"), figures)
-    return 0
+    for name in broken:
+        print(f"{name} broke", file=sys.stderr)
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":
