@@ -68,7 +68,7 @@ def main() -> int:
             figures, broken = uvloop.run(measure(stack, asked.only or list(SCENARIOS), short=asked.short))
         finally:
             stack.stop()
-    report.show(figures)
+    report.show(figures, short=asked.short)
     if not asked.only:
         report.write(RESULTS / ("short.json" if asked.short else "latest.json"), figures)
     for name in broken:

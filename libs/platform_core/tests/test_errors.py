@@ -27,6 +27,10 @@ def test_invalid_input_names_every_bad_field_at_once() -> None:
     assert str(error) == "name: Required.; region: Too long."
 
 
+def test_what_is_wrong_with_the_whole_input_is_told_without_a_field() -> None:
+    assert str(Invalid([FieldError("", "The body is not valid JSON.")])) == "The body is not valid JSON."
+
+
 def test_the_reason_of_a_refusal_is_not_told_to_the_caller() -> None:
     error = errors.TokenInvalid("token_revoked")
     assert isinstance(error, Unauthorised)

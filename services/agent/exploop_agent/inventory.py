@@ -14,6 +14,7 @@ import psutil
 from exploop_agent import process
 from exploop_agent.process import Limits, TooMuchMemory
 from exploop_agent.settings import VERSION
+from exploop_agent.table import TABLE
 
 _VERSION_LIMITS: Final = Limits(seconds=20, memory_bytes=2**30)
 
@@ -68,16 +69,17 @@ def _host(state: Path) -> dict[str, object]:
 
 async def _versions(tools: Mapping[str, Path]) -> dict[str, str]:
     """What each binary says of its version, asked once a binary."""
-    said = {path: await _version(path) for path in set(tools.values())}
+    variables = {path: TABLE[name].variables for name, path in tools.items()}
+    said = {path: await _version(path, variables[path]) for path in variables}
     return {name: said[path] for name, path in sorted(tools.items())}
 
 
-async def _version(binary: Path) -> str:
+async def _version(binary: Path, variables: Mapping[str, str]) -> str:
     with tempfile.TemporaryDirectory(prefix="exploop-", ignore_cleanup_errors=True) as home:
         asked = process.run(
             [str(binary), "--version"],
             where=Path(home),
-            environment=process.minimal_environment(Path(home), binary=binary),
+            environment={**process.minimal_environment(Path(home), binary=binary), **variables},
             limits=_VERSION_LIMITS,
         )
         try:

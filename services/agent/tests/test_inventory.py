@@ -43,6 +43,17 @@ async def test_a_version_is_what_the_binary_says_and_it_is_told_nothing_of_us(
     }
 
 
+async def test_no_scanner_looks_for_a_newer_version_when_it_is_asked_for_its_own(
+    tmp_path: Path, scanner: Callable[..., Path]
+) -> None:
+    tools = {
+        "semgrep": scanner("semgrep", "print(os.environ['SEMGREP_ENABLE_VERSION_CHECK'])"),
+        "trivy": scanner("trivy", "print(os.environ['TRIVY_SKIP_VERSION_CHECK'])"),
+    }
+    told: Any = (await inventory.collect(("versions",), tools=tools, state=tmp_path))["versions"]
+    assert (told["semgrep"], told["trivy"]) == ("0", "true")
+
+
 async def test_an_agent_that_can_work_is_healthy(tmp_path: Path) -> None:
     told = await inventory.health(tools={"bandit": tmp_path}, state=tmp_path)
     checks: Any = told["checks"]

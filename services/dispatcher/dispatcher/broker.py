@@ -22,7 +22,7 @@ Wake = Requirement | int
 class Broker:
     """``claim`` hands out jobs to offers; ``put_back`` takes those whose poll has gone meanwhile.
 
-    A poll looks once when it comes, and when it is woken. ``work`` is set while a round is due.
+    A poll looks when it comes, if nobody like it waits, and when it is woken. ``work`` is set while a round is due.
     """
 
     def __init__(
@@ -53,13 +53,21 @@ class Broker:
         return self._held.keys() - self._unable.keys()
 
     async def wait(self, poll: Poll, *, seconds: float) -> Sequence[HandedOut]:
-        """The poll's jobs; none when the time is up or the broker drains. It looks at the queue once, at once."""
+        """The poll's jobs; none when the time is up or the broker drains.
+
+        It looks at the queue at once, unless another of its profile waits for want of jobs: it is woken like that one.
+        """
         if self._draining:
             return ()
         self._held[poll] = None
         metrics.HELD_POLLS.set(len(self._held))
-        self._newcomers.append(poll)
-        self.work.set()
+        if seconds > 0 and self._idle.somebody_of(poll.number):
+            # One like it has looked, found nothing, and was not woken since: there is nothing for this one either.
+            poll.looking = False
+            self._idle.add(poll)
+        else:
+            self._newcomers.append(poll)
+            self.work.set()
         timer = asyncio.get_running_loop().call_later(seconds, _time_is_up, poll)
         try:
             return await poll.answer

@@ -47,6 +47,11 @@ class Idle:
         self._sift(poll.number)
         heapq.heappush(self._waits.setdefault(poll.number, []), (poll.since, next(self._serial), poll))
 
+    def somebody_of(self, number: int) -> bool:
+        """Does somebody of that profile wait?"""
+        self._sift(number)
+        return number in self._waits
+
     def profiles(self) -> list[int]:
         """Those that somebody waits with."""
         return [poll.number for poll in self._firsts()]

@@ -185,11 +185,32 @@ async def test_a_job_that_ends_lets_one_poll_of_each_profile_look_if_others_were
     desk.looked.clear()
     desk.broker.slots_freed()
     desk.waiting = 1
-    late, _ = await desk.hold(2, since=4.0, max_jobs=0)
+    late, _ = await desk.hold(3, since=4.0, max_jobs=0)
     assert desk.looked == [[late.agent]]
     desk.broker.slots_freed()
     await desk.looks(2)
-    assert desk.looked[1] == [polls[0].agent, polls[2].agent]
+    assert desk.looked[1] == [polls[0].agent, polls[2].agent, late.agent]
+    desk.broker.drain()
+
+
+async def test_a_poll_does_not_look_where_another_of_its_profile_waits_for_want_of_jobs(desk: Desk) -> None:
+    await desk.hold(1, since=1.0)
+    desk.looked.clear()
+    newcomer, given = await desk.hold(1, since=0.5)
+    assert desk.looked == [], "what there was for it the other would have"
+    desk.waiting = 1
+    desk.broker.job_queued(NUCLEI)
+    async with asyncio.timeout(SOON):
+        assert [job.agent for job in await given] == [newcomer.agent], "it is woken like any other"
+    desk.broker.drain()
+
+
+async def test_a_poll_that_will_not_wait_looks_whoever_else_waits(desk: Desk) -> None:
+    await desk.hold(1)
+    desk.waiting = 1
+    _, given = desk.come(1, seconds=0)
+    async with asyncio.timeout(SOON):
+        assert len(await given) == 1
     desk.broker.drain()
 
 

@@ -55,7 +55,7 @@ async def test_a_job_claimed_for_a_client_that_is_gone_is_put_back_at_once_and_s
 async def test_a_job_put_back_wakes_another_poll(
     world: World, dispatcher: Dispatcher, agent: Agent, new_agent: NewAgent
 ) -> None:
-    other = await new_agent(dispatcher, "scanner-2")
+    other = await new_agent(dispatcher, "scanner-2", offers=["nmap", "nuclei"])
     waiting = asyncio.create_task(other.job(timeout=60))
     await dispatcher.holds(1)
     await world.submit(await world.tenant())

@@ -10,13 +10,23 @@ from starlette.applications import Starlette
 from job_intake.routes import ROUTES, State
 from job_intake.settings import Settings
 from job_intake.submissions import Submissions
+from platform_core.domain.ids import TenantId
+from platform_core.domain.scheduling import Profile
 from platform_server.assembly.service import application, jwt_rules, opened
 from platform_server.kit import serve
+from platform_server.kit.remembered import Remembered
 from platform_server.kit.settings import job_token_keys
 from platform_server.signals import waiting
 from platform_server.signals.rate import SubmitRate
+from platform_server.store import tenants
+from platform_server.store.connection import acquire
 
 NAME = "job-intake"
+
+# Who waits changes all the time, and is a hint: whether an answer may wait for an assignment.
+_OFFERED_SECONDS = 0.25
+# A suspension or another plan bites after so long; the queue's limit itself is looked up with every submission.
+_STANDING_SECONDS = 1.0
 
 
 def create_app(settings: Settings, runtime: serve.Runtime) -> Starlette:
@@ -26,11 +36,17 @@ def create_app(settings: Settings, runtime: serve.Runtime) -> Starlette:
 @asynccontextmanager
 async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime) -> AsyncIterator[State]:
     async with opened(settings, runtime, name=NAME) as at:
+        offered = Remembered[None, list[Profile]](lambda _: waiting.offered(at.redis), seconds=_OFFERED_SECONDS)
+
+        async def standing(tenant: TenantId) -> tenants.Standing:
+            async with acquire(at.pool) as conn:
+                return await tenants.standing(conn, tenant)
+
         submissions = Submissions(
             at.pool,
             at.announcer,
             job_token_keys(settings.job_token_keys),
-            somebody_fits=partial(waiting.somebody_fits, at.redis),
+            offered=partial(offered.get, None),
             assign_wait=timedelta(milliseconds=settings.assign_wait_ms),
         )
         yield State(
@@ -38,6 +54,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
             jwt=jwt_rules(settings),
             submissions=submissions,
             announcer=at.announcer,
+            standings=Remembered(standing, seconds=_STANDING_SECONDS),
             rate=SubmitRate(at.redis),
         )
 

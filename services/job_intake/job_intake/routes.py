@@ -19,6 +19,7 @@ from platform_core.wire.queries import JobQuery
 from platform_server.assembly.announcer import Announcer
 from platform_server.kit import auth, pages, security
 from platform_server.kit.bodies import answer, read_bytes
+from platform_server.kit.remembered import Remembered
 from platform_server.signals.rate import SubmitRate
 from platform_server.store import jobs, tenants
 from platform_server.store.connection import Pool, acquire, transaction
@@ -34,6 +35,7 @@ class State(TypedDict):
     jwt: auth.JwtRules
     submissions: Submissions
     announcer: Announcer
+    standings: Remembered[TenantId, tenants.Standing]
     rate: SubmitRate
 
 
@@ -135,8 +137,7 @@ async def _active_tenant(request: Request) -> TenantId:
 
 async def _submitter(request: Request) -> _Submitter:
     tenant = auth.tenant_of(auth.tenant(request, request.state["jwt"]))
-    async with acquire(request.state["pool"]) as conn:
-        return _Submitter(tenant, await tenants.standing(conn, tenant))
+    return _Submitter(tenant, await request.state["standings"].get(tenant))
 
 
 async def _within_rate(request: Request, submitter: _Submitter) -> None:

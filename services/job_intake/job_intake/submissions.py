@@ -13,7 +13,7 @@ from job_intake import counts, validation, views
 from platform_core.domain import tokens
 from platform_core.domain.errors import IdempotencyInFlight
 from platform_core.domain.ids import JobId, TenantId
-from platform_core.domain.scheduling import Requirement
+from platform_core.domain.scheduling import Profile, Requirement, fits
 from platform_core.wire.jobs import Queue, SubmitJob, Submitted
 from platform_server.assembly.announcer import Announcer
 from platform_server.kit import clock
@@ -30,7 +30,7 @@ _LOOK = timedelta(milliseconds=4)
 class Submissions:
     """The first of ``keys`` signs job tokens. ``assign_wait``: how long an answer may wait for an assignment.
 
-    ``somebody_fits``: is a poll known to wait that could run such a job?
+    ``offered``: what the polls that are known to wait could run.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class Submissions:
         announcer: Announcer,
         keys: Mapping[str, bytes],
         *,
-        somebody_fits: Callable[[Requirement], Awaitable[bool]],
+        offered: Callable[[], Awaitable[Sequence[Profile]]],
         assign_wait: timedelta,
     ) -> None:
         self._pool = pool
         self._announcer = announcer
-        self._somebody_fits = somebody_fits
+        self._offered = offered
         self._keys = keys
         self._assign_wait = assign_wait
         self._batch: Batch[NewJob, Accepted] = Batch(self._flush)
@@ -112,9 +112,9 @@ class Submissions:
 
     async def _announced(self, job: NewJob, accepted: Accepted) -> Accepted:
         """Told to the dispatchers; with its assignment, if one is to be expected and comes in time."""
-        fitting = self._assign_wait and await self._somebody_fits(job.requirement)
+        near = bool(self._assign_wait) and any(fits(job.requirement, profile) for profile in await self._offered())
         await self._announcer.queued(job.id, job.tenant, job.requirement)
-        assignment = await self._assigned_in_time(job.id) if fitting else None
+        assignment = await self._assigned_in_time(job.id) if near else None
         if assignment is not None and job.key is not None:
             async with acquire(self._pool) as conn:
                 await idempotency.note_told(conn, (job.tenant, job.key), job.id, assignment)

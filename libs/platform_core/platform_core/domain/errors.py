@@ -45,13 +45,13 @@ class FieldError:
 
 
 class Invalid(DomainError):
-    """Wrong input, every bad field at once."""
+    """Wrong input, every bad field at once; what is wrong with the whole of it names no field."""
 
     code = "validation_failed"
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = tuple(errors)
-        super().__init__("; ".join(f"{e.field}: {e.message}" for e in self.errors))
+        super().__init__("; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in self.errors))
 
 
 class Unauthorised(DomainError):

@@ -86,6 +86,8 @@ def _server(app: ASGIApp, host: str, port: int) -> _Server:
             access_log=False,
             log_config=None,
             server_header=False,
+            # The client's address is read by `client_address`, from the gateway only.
+            proxy_headers=False,
             date_header=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,

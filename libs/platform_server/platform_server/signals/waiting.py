@@ -6,7 +6,7 @@ from typing import Final, cast
 import msgspec
 from redis.asyncio import Redis
 
-from platform_core.domain.scheduling import Profile, Requirement, fits
+from platform_core.domain.scheduling import Profile
 from platform_server.signals.connection import TROUBLE
 
 _PREFIX: Final = "waiting:"
@@ -28,12 +28,12 @@ async def announce(client: Redis, dispatcher: str, profiles: Sequence[Profile]) 
         return
 
 
-async def somebody_fits(client: Redis, requirement: Requirement) -> bool:
-    """Is a fitting poll known to wait? False when Redis is away."""
+async def offered(client: Redis) -> list[Profile]:
+    """The profiles of the polls that are known to wait; none when Redis is away."""
     try:
         dispatchers = cast("set[bytes]", await client.smembers(_INDEX))
         told = await client.mget([_PREFIX.encode() + d for d in dispatchers]) if dispatchers else []
     except TROUBLE:
-        return False
-    offered = [offer for raw in told if raw for offer in msgspec.json.decode(raw, type=list[_Offered])]
-    return any(fits(requirement, Profile(frozenset(c), frozenset(t), region)) for c, t, region in offered)
+        return []
+    offers = [offer for raw in told if raw for offer in msgspec.json.decode(raw, type=list[_Offered])]
+    return [Profile(frozenset(c), frozenset(t), region) for c, t, region in offers]

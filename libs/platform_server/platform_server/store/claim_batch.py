@@ -32,7 +32,9 @@ class Batch:
 
     @property
     def left_waiting(self) -> bool:
-        return self._ranking.lanes > sum(head is None for head in self._heads().values())
+        """Whether more lanes were ranked than are empty now; a woken lane that was empty before was not ranked."""
+        heads = self._heads()
+        return self._ranking.lanes > sum(lane in heads and heads[lane] is None for lane in self._jobs)
 
     async def rank(self, conn: Conn) -> None:
         """The foremost tenants and the first jobs of their lanes."""
@@ -79,6 +81,8 @@ class Batch:
         tenants = sorted(turns)
         moved = {g: v for g, v in self.decision.virtual_times.items() if v != self._look.virtual_times.get(g, 0.0)}
         heads = self._heads()
+        if not (tenants or moved or heads or self._look.ended or self._look.wakes):
+            return
         await conn.execute(
             SQL["note"],
             tenants,

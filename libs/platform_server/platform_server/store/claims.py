@@ -85,8 +85,8 @@ async def claim(pool: Pool, offers: Sequence[Offer], *, token_hash: TokenHash, r
 @asynccontextmanager
 async def _locked(conn: Conn) -> AsyncIterator[None]:
     """A transaction that holds the cell's lock: begun and locked in one round trip."""
-    await conn.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {SQL['lock']}")
     try:
+        await conn.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {SQL['lock']}")
         yield
     except BaseException:
         await conn.execute("ROLLBACK")

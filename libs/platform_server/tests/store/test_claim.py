@@ -8,12 +8,13 @@ from itertools import cycle
 import pytest
 
 from platform_core.domain.attempts import AttemptOutcome
+from platform_core.domain.errors import Unavailable
 from platform_core.domain.ids import AgentId, TenantId
 from platform_core.domain.jobs import JobStatus, Priority
 from platform_core.domain.scheduling import Profile
 from platform_server.store import agents, attempts, claims, jobs, polls
 from platform_server.store.claims import Claimed, Offer
-from platform_server.store.connection import Conn, Pool, transaction
+from platform_server.store.connection import Conn, Pool, open_pool, transaction
 from world import World, eventually, token
 
 PATIENCE = timedelta(seconds=30)
@@ -95,6 +96,20 @@ async def test_a_disabled_draining_or_deleted_agent_is_given_nothing(world: Worl
     assert claimed.left_waiting
 
 
+async def test_a_lane_that_a_cancel_emptied_hides_none_of_the_jobs_that_are_left_waiting(
+    world: World, pool: Pool
+) -> None:
+    at_its_cap, another, scanner = await on_plan(world, "free"), await world.tenant(), await world.agent()
+    await world.submit(at_its_cap, count=3)
+    await world.hand_out(scanner, count=2)
+    (job,) = await world.submit(another)
+    async with transaction(pool) as conn:
+        await jobs.cancel(conn, another, job)
+    claimed = await poll(pool, scanner)
+    assert not claimed.handed_out
+    assert claimed.left_waiting
+
+
 async def test_the_attempt_rises_with_every_hand_out_put_backs_included(world: World, pool: Pool) -> None:
     (job,) = await world.submit(await world.tenant())
     scanner = await world.agent()
@@ -160,3 +175,18 @@ async def test_a_claim_hands_out_in_published_order_and_of_equals_the_older(worl
     await world.aged(older, timedelta(minutes=51))
     handed_out = await world.hand_out(await world.agent(), count=3)
     assert [h.job for h in handed_out] == [older, critical, newer]
+
+
+async def test_a_claim_that_waits_too_long_for_the_one_before_it_leaves_its_connection_usable(
+    world: World, database: str
+) -> None:
+    async with open_pool(database, size=1, name="impatient") as impatient:
+        async with impatient.acquire() as conn:
+            await conn.execute("SET lock_timeout = '50ms'")
+        scanner = await world.agent()
+        await world.submit(await world.tenant())
+        async with transaction(world.pool) as blocking:
+            await blocking.execute(claims.SQL["lock"])
+            with pytest.raises(Unavailable):
+                await poll(impatient, scanner)
+        assert len((await poll(impatient, scanner)).handed_out) == 1
