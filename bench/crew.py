@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
@@ -14,6 +15,8 @@ from door import Agent
 _TRY_AGAIN_SECONDS = 0.5
 _PATIENCE_SECONDS = 60.0
 _TRIES = 20
+# Keys that nobody has seen are verified a few at a time.
+_NEWCOMERS_A_SECOND = 300
 
 
 class Job(msgspec.Struct):
@@ -37,7 +40,8 @@ class Crew:
     """Works while it is open.
 
     ``arrived`` and ``finished`` hear of a job at its arrival in an agent's hand and when its result was taken.
-    ``seconds_of``: how long a job takes. ``requests`` counts what was sent, ``troubles`` what did not bring 200.
+    ``seconds_of``: how long a job takes. ``requests`` counts what was sent, ``troubles`` the answers
+    that were not 200, by status; 0 is a connection that broke.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class Crew:
         spread_seconds: float = 0.0,
     ) -> None:
         self.requests = 0
-        self.troubles = 0
+        self.troubles: Counter[int] = Counter()
         self.waiting = 0
         self._client = client
         self._agents = agents
@@ -60,18 +64,22 @@ class Crew:
         self._finished = finished
         self._seconds_of = seconds_of
         self._poll_seconds = poll_seconds
-        self._spread = spread_seconds
+        self._spread = max(spread_seconds, len(agents) / _NEWCOMERS_A_SECOND)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Crew":
-        """With every agent's first poll under way."""
+        """With a poll of every agent held: all are under way, and for a second none was refused."""
         for n, agent in enumerate(self._agents):
             task = asyncio.create_task(self._work(agent, delay=self._spread * n / len(self._agents)))
             self._stack.push_async_callback(_ended, task)
-        async with asyncio.timeout(self._spread + _PATIENCE_SECONDS):
-            while self.waiting < len(self._agents):
-                await asyncio.sleep(0.1)
-        await asyncio.sleep(1)
+        deadline = time.perf_counter() + self._spread + _PATIENCE_SECONDS
+        troubles = -1
+        while self.waiting < len(self._agents) or self.troubles.total() != troubles:
+            if time.perf_counter() > deadline:
+                await self._stack.aclose()
+                raise RuntimeError(f"{self.waiting} of {len(self._agents)} agents wait; {self.troubles}")
+            troubles = self.troubles.total()
+            await asyncio.sleep(1)
         return self
 
     async def __aexit__(
@@ -129,11 +137,13 @@ class Crew:
     async def _send(self, path: str, headers: Mapping[str, str], body: object = None) -> Answer | None:
         """None when it was not answered with 200."""
         self.requests += 1
+        status = 0
         with suppress(OSError, ConnectionLost):
             answer = await self._client.request("POST", path, headers=dict(headers), body=body)
             if answer.status == 200:
                 return answer
-        self.troubles += 1
+            status = answer.status
+        self.troubles[status] += 1
         return None
 
 
