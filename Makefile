@@ -8,7 +8,8 @@ TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests k8s/tests docs/
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down logs status demo test test-compose check types fmt lock migrate-up migrate-down migrate-status bench simulate
+.PHONY: help setup up down logs status demo test test-compose check types fmt lock migrate-up migrate-down migrate-status \
+	bench bench-short simulate
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,7 +61,7 @@ fmt: setup ## format, and mend what a machine can
 
 lock: setup ## pin requirements.in, and of it what the images need, with hashes
 	@for lock in requirements deploy/docker/locks/service deploy/docker/locks/agent deploy/docker/locks/build \
-		deploy/docker/locks/engines; do \
+		deploy/docker/locks/engines bench/requirements; do \
 		echo "$$lock.lock"; $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --strip-extras --allow-unsafe --no-header -o $$lock.lock $$lock.in || exit 1; done
 
@@ -73,8 +74,11 @@ migrate-down: setup ## roll the latest migration back
 migrate-status: setup ## every migration, applied or missing
 	@$(BIN)/platform-stack migrate status
 
-bench: setup ## delivery latency on the running stack
-	$(BIN)/python bench/delivery.py
+bench: setup ## measure everything, beside peers and floors, on a stack of its own (about 80 minutes)
+	$(BIN)/python bench/run.py
+
+bench-short: setup ## the same for seconds: it shows that it works, and nothing else
+	$(BIN)/python bench/run.py --short
 
 simulate: setup ## the scheduling rule over hours of load, on a virtual clock
 	$(BIN)/python bench/simulate.py

@@ -1,139 +1,59 @@
-"""Submit to agent-in-hand through the gateway, with agents that wait: p50, p99 and the largest, in milliseconds."""
+"""Submit to agent-in-hand through the gateway at 100 jobs a second, beside the peers' pick-up latency in process."""
 
-import argparse
-import asyncio
-import os
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
-import uvloop
-from cheap_http import Client
+from crew import Crew
+from load import Load, percentiles
+from peers import NAMES
+from sitting import Cores, Site, lane
 
-STACK = str(Path(sys.executable).with_name("platform-stack"))
-
-
-def stack_token(*args: str) -> str:
-    return subprocess.run([STACK, "token", *args], check=True, capture_output=True, text=True).stdout.strip()
-
-
-class Bench:
-    """Some agents that poll, ack and complete at once, and a tenant that submits at a steady rate."""
-
-    def __init__(self, client: Client, *, admin: str, tenant: str, region: str, agents: int) -> None:
-        self.client = client
-        self.admin = {"Authorization": f"Bearer {admin}"}
-        self.tenant = {"Authorization": f"Bearer {tenant}"}
-        self.region = region
-        self.intended: dict[str, float] = {}
-        self.arrived: dict[str, float] = {}
-        self.arrival = asyncio.Condition()
-        self.refused = 0
-        self.agents = agents
-        self.made = 0
-        self.all_made = asyncio.Event()
-
-    async def agent(self, n: int) -> None:
-        body = {
-            "name": f"bench-{os.getpid()}-{n}",
-            "region": self.region,
-            "capabilities": [self.region],
-            "max_concurrent": 5,
-        }
-        made = await self.client.request("POST", "/api/v1/admin/platform-agents", headers=self.admin, body=body)
-        assert made.status == 201, made.body
-        key = {"X-API-Key": made.json()["api_key"]}
-        self.made += 1
-        if self.made == self.agents:
-            self.all_made.set()
-        try:
-            while True:
-                polled = await self.client.request(
-                    "POST", "/api/v1/platform-agent/poll", headers=key, body={"timeout": 30}
-                )
-                arrived = time.perf_counter()
-                assert polled.status == 200, polled.body
-                for job in polled.json()["jobs"]:
-                    self.arrived[job["id"]] = arrived
-                    async with self.arrival:
-                        self.arrival.notify_all()
-                    await self._finish(job, key)
-        finally:
-            path = f"/api/v1/admin/platform-agents/{made.json()['agent']['id']}"
-            await self.client.request("DELETE", path, headers=self.admin)
-
-    async def drained(self, *, timeout: float) -> None:
-        """Until every accepted job has arrived, or for so many seconds."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout), self.arrival:
-                await self.arrival.wait_for(lambda: self.intended.keys() <= self.arrived.keys())
-
-    async def _finish(self, job: dict[str, Any], key: dict[str, str]) -> None:
-        headers = {**key, "X-Job-Token": job["auth_token"]}
-        path = f"/api/v1/platform-agent/jobs/{job['id']}"
-        acknowledged = await self.client.request("POST", f"{path}/ack", headers=headers)
-        assert acknowledged.status == 200, acknowledged.body
-        told = await self.client.request("POST", f"{path}/result", headers=headers, body={"status": "completed"})
-        assert told.status == 200, told.body
-
-    async def submit(self, intended: float) -> None:
-        await asyncio.sleep(intended - time.perf_counter())
-        body = {"type": "health_check", "payload": {}, "capabilities": [self.region]}
-        answer = await self.client.request("POST", "/api/v1/platform-jobs", headers=self.tenant, body=body)
-        if answer.status == 201:
-            self.intended[answer.json()["job"]["id"]] = intended
-        else:
-            self.refused += 1
+RATE = 100.0
+# So many that neither caps nor queue limits nor rate limits bind.
+TENANTS = 20
+# Ours and the peers' in turns, so that a neighbour's busy minute does not decide.
+PASSES = 3
 
 
-def cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+async def delivery(site: Site) -> None:
+    seconds = site.length(30.0, 2.0)
+    few, many = site.length((100, 1000), (20, 60))
+    ours: dict[int, list[float]] = {few: [], many: []}
+    theirs: dict[str, list[float]] = {name: [] for name in NAMES}
+    for _ in range(site.length(PASSES, 1)):
+        for agents, latencies in ours.items():
+            latencies.extend(await delivered(site, agents=agents, rate=RATE, seconds=seconds))
+        for name, latencies in theirs.items():
+            told = await site.peers.run(name, "pickup", rate=RATE, seconds=seconds)
+            latencies.extend(_numbers(told["latencies"]))
+    site.note(percentiles("delivery", ours[few], "_100_agents") | percentiles("delivery", ours[many], "_1000_agents"))
+    for name, latencies in theirs.items():
+        site.note(percentiles(f"{name}_pickup", latencies))
+        for q in ("p50", "p99"):
+            site.ratio(f"delivery_{q}_over_{name}", f"delivery_{q}_ms_1000_agents", f"{name}_pickup_{q}_ms")
 
 
-def quantile(sorted_ms: Sequence[float], q: float) -> float:
-    return sorted_ms[min(len(sorted_ms) - 1, int(q * len(sorted_ms)))]
+async def delivered(site: Site, *, agents: int, rate: float, seconds: float) -> list[float]:
+    """Milliseconds from the intended submission to the job in an agent's hand, by so many agents that wait."""
+    capability = lane()
+    tenants = await site.door.tenants(TENANTS)
+    crew = await site.door.agents(agents, capability=capability, slots=1)
+    load = Load(site.door.client, tenants, capability=capability)
+    async with Crew(site.door.client, crew, arrived=load.arrived, finished=load.finished):
+        await load.offer(rate=rate, seconds=1)
+        warm = time.perf_counter()
+        cores = Cores(site.stack)
+        await load.offer(rate=rate, seconds=seconds)
+        told = cores.told()
+        await load.drained(seconds=30)
+    await site.door.remove_agents(crew)
+    await site.door.remove_tenants(tenants)
+    latencies = load.latencies_ms(since=warm)
+    print(f"  {agents} agents: {load.refused} refused, {load.lost()} lost; {told}")
+    site.note({"delivery_generator_share": load.generator_share, "delivery_lost": load.lost() + load.refused})
+    return latencies
 
 
-async def measure(args: argparse.Namespace) -> int:
-    tokens = {"admin": stack_token("--admin"), "tenant": stack_token("--tenant", "bench", "--plan", "enterprise")}
-    client = Client(args.url)
-    bench = Bench(client, **tokens, region=f"bench-{os.getpid()}", agents=args.agents)
-    agents = [asyncio.create_task(bench.agent(n)) for n in range(args.agents)]
-    await bench.all_made.wait()
-    # The first poll of each is held by then.
-    await asyncio.sleep(3)
-    start, used = time.perf_counter(), cpu_seconds()
-    await asyncio.gather(*(bench.submit(start + n / args.rate) for n in range(args.jobs)))
-    await bench.drained(timeout=30)
-    share = (cpu_seconds() - used) / (time.perf_counter() - start)
-    for task in agents:
-        task.cancel()
-    await asyncio.gather(*agents, return_exceptions=True)
-    client.close()
-    latencies = sorted((bench.arrived[j] - t) * 1000 for j, t in bench.intended.items() if j in bench.arrived)
-    lost = len(bench.intended) - len(latencies)
-    print(f"{args.jobs} jobs at {args.rate}/s, {args.agents} agents: {bench.refused} refused, {lost} not delivered")
-    if latencies:
-        figures = {"p50": quantile(latencies, 0.5), "p99": quantile(latencies, 0.99), "max": latencies[-1]}
-        print("  ".join(f"{name} {ms:.1f} ms" for name, ms in figures.items()))
-    print(f"the load generator took {share:.0%} of a core")
-    return 1 if lost or bench.refused else 0
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default=f"http://127.0.0.1:{os.environ.get('STACK_PORT', '8080')}")
-    parser.add_argument("--jobs", type=int, default=1000)
-    parser.add_argument("--rate", type=float, default=50.0, help="jobs per second")
-    parser.add_argument("--agents", type=int, default=10)
-    return uvloop.run(measure(parser.parse_args()))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _numbers(told: float | list[float]) -> Sequence[float]:
+    assert isinstance(told, list)
+    return told
