@@ -58,7 +58,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
         door = agent_door(at.pool, at.redis, limits_of(settings))
         put_backs = PutBacks(at.pool, at.announcer)
         broker = Broker(claim, put_backs.add)
-        signs = Signs()
+        signs = Signs(at.pool)
         reports = Reports(at.pool, broker, at.announcer, signs)
         name = f"{socket.gethostname()}-{uuid4()}"
         polls = Polls(at.pool, broker, signs, announce=partial(waiting.announce, at.redis, name))
@@ -77,12 +77,14 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
             Loop("put-backs", put_backs.write, timedelta(seconds=1), wake=put_backs.work),
             Loop("sweep", polls.sweep, timedelta(seconds=settings.sweep_seconds), jitter=0.2),
             Loop("presence", polls.note_held, timedelta(seconds=settings.presence_seconds)),
-            Loop("signs", signs.forget_old, timedelta(seconds=60)),
+            Loop("signs", signs.write, timedelta(seconds=1)),
+            Loop("old-signs", signs.forget_old, timedelta(seconds=60)),
             Loop("waiting", polls.tell_waiting, timedelta(seconds=waiting.EVERY_SECONDS)),
             Loop("idle-streams", control.end_idle, timedelta(seconds=KEEP_ALIVE_SECONDS)),
             *door.loops,
         ]
         at.stack.push_async_callback(put_backs.write)
+        at.stack.push_async_callback(signs.write)
         await at.stack.enter_async_context(beside(subscription.run(), "subscription"))
         await at.stack.enter_async_context(running(loops))
         await at.stack.enter_async_context(beside(_drain(runtime.draining, broker), "drain"))

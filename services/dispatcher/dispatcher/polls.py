@@ -5,13 +5,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dispatcher.broker import Broker
 from dispatcher.idle import Poll
 from dispatcher.signs import Signs
-from platform_core.domain.ids import AgentId
 from platform_core.domain.scheduling import Profile
 from platform_core.wire.protocol import Poll as PollRequest
-from platform_server.kit.batching import Batch
 from platform_server.store import claims, polls
 from platform_server.store.agents import Identity
-from platform_server.store.connection import Pool, acquire, transaction
+from platform_server.store.connection import Pool, acquire
 
 
 class Polls:
@@ -28,7 +26,6 @@ class Polls:
         self._signs = signs
         self._announce = announce
         self._numbers: dict[Profile, int] = {}
-        self._notes: Batch[tuple[AgentId, int], None] = Batch(self._note)
 
     async def offer(self, agent: Identity, asked: PollRequest) -> Poll:
         """What the agent offers: what it registered, narrowed by its poll. It is noted as a sign of life."""
@@ -37,17 +34,12 @@ class Polls:
             async with acquire(self._pool) as conn:
                 self._numbers[profile] = await claims.intern_profile(conn, profile)
         number = self._numbers[profile]
-        if self._signs.offered_anew(agent.agent, number):
-            await self._notes.add((agent.agent, number))
-            self._signs.noted([agent.agent], profile=number)
+        await self._signs.offers(agent.agent, number)
         return Poll(agent.agent, number, profile, min(asked.max_jobs, agent.max_concurrent))
 
     async def note_held(self) -> int:
         """A step: every held poll is a sign of life. Returns 0: the next one is due after the interval."""
-        held = {poll.agent: poll.number for poll in self._broker.held}
-        if held:
-            async with transaction(self._pool) as conn:
-                await polls.note(conn, held)
+        await self._signs.held({poll.agent: poll.number for poll in self._broker.held})
         return 0
 
     async def tell_waiting(self) -> int:
@@ -63,11 +55,6 @@ class Polls:
             if queued:
                 self._broker.look_again()
         return 0
-
-    async def _note(self, items: Sequence[tuple[AgentId, int]]) -> list[None]:
-        async with transaction(self._pool) as conn:
-            await polls.note(conn, dict(items))
-        return [None] * len(items)
 
 
 def narrowed(whole: Profile, asked: PollRequest) -> Profile:

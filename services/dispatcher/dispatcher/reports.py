@@ -13,7 +13,7 @@ from platform_core.wire.events import JobEventKind
 from platform_server.assembly.announcer import Announcer
 from platform_server.kit import metrics
 from platform_server.kit.batching import Batch, Flush
-from platform_server.store import attempts, presence
+from platform_server.store import attempts
 from platform_server.store.attempts import Held, Outcome, ProgressNote, Report
 from platform_server.store.connection import Conn, Pool, acquire, retry_deadlock, transaction
 
@@ -57,10 +57,10 @@ class Reports:
 
     async def release(self, held: Held) -> Report:
         """The job goes back to the queue; spends no retry. For a cancelled job this confirms that the agent stopped."""
+        self._signs.heard([held.agent])
         try:
             async with transaction(self._pool) as conn:
                 requeued = await attempts.release(conn, held)
-                await presence.note_seen(conn, [held.agent])
                 report = await attempts.as_it_stands(conn, held.job)
         except JobCancelled:
             return await self._confirm_stopped(held)
@@ -85,18 +85,12 @@ class Reports:
         held: Callable[[Item], Held],
     ) -> Flush[Item, Report]:
         async def flush(items: Sequence[Item]) -> Sequence[Report | Exception]:
-            stale = self._signs.stale({held(item).agent for item in items})
-
             async def once() -> list[Report | Exception]:
-                # One statement is a transaction of its own: nothing is asked for that, most of the time.
-                async with (transaction if stale else acquire)(self._pool) as conn:
-                    reports = await write(conn, items)
-                    if stale:
-                        await presence.note_seen(conn, stale)
-                    return reports
+                # One statement is a transaction of its own.
+                async with acquire(self._pool) as conn:
+                    return await write(conn, items)
 
-            reports = await retry_deadlock(once)
-            self._signs.noted(stale)
-            return reports
+            self._signs.heard(held(item).agent for item in items)
+            return await retry_deadlock(once)
 
         return flush

@@ -18,7 +18,7 @@ from platform_server.kit import metrics
 from platform_server.signals.streams import Reader, Stream
 from platform_server.store.connection import acquire
 from platform_server.store.jobs import cancel
-from world import World
+from world import World, eventually
 
 RESULT = {"status": "completed", "result": {"findings": [1, "é", 1e300], "summary": "Found 1 vulnerability"}}
 
@@ -86,13 +86,17 @@ async def test_progress_keeps_job_and_agent_alive_and_so_do_ack_result_and_relea
     """An agent with all its slots taken does not poll. Here the sign before is always an old one."""
     monkeypatch.setattr(signs, "_FRESH_SECONDS", 0.0)
     told: list[tuple[str, object]] = [("ack", None), ("progress", {"progress": 5}), ("release", None)]
+
+    async def seen_just_now() -> bool:
+        query = (
+            "SELECT last_seen_at > clock_timestamp() - interval '40 seconds' FROM agent_presence WHERE agent_id = $1"
+        )
+        return bool(await world.pool.fetchval(query, agent.id))
+
     for what, body in told:
         await world.seen(agent.id, ago=50, online=True)
         assert (await agent.tell(what, job, body)).status_code == 200
-        query = (
-            "SELECT clock_timestamp() - last_seen_at < interval '40 seconds' FROM agent_presence WHERE agent_id = $1"
-        )
-        assert await world.pool.fetchval(query, agent.id), what
+        await eventually(seen_just_now)
 
 
 async def test_release_hands_the_job_back_unfinished(
