@@ -20,7 +20,6 @@ from platform_core.domain.errors import TokenInvalid
 from platform_core.domain.ids import AgentId, JobId
 from platform_core.domain.jobs import MAX_RESULT_BYTES, JobStatus, JobType
 from platform_core.wire import protocol
-from platform_core.wire.events import JobEventKind
 from platform_server.assembly.announcer import Announcer
 from platform_server.kit import metrics
 from platform_server.kit.agent_auth import AgentKeys
@@ -59,7 +58,7 @@ async def poll(request: Request) -> Response:
     if client.done():
         request.state["put_backs"].add(jobs)
         return Response(status_code=499)
-    await request.state["announcer"].attempted(JobEventKind.ASSIGNED, jobs)
+    await request.state["announcer"].assigned(jobs)
     headers = {"Connection": "close"} if request.state["draining"].is_set() else None
     return answer(_poll_answer(jobs, request.state["token_keys"]), headers=headers)
 

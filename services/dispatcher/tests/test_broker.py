@@ -13,7 +13,7 @@ from dispatcher.broker import Broker
 from dispatcher.idle import Poll
 from platform_core.domain.ids import AgentId, JobId, TenantId
 from platform_core.domain.scheduling import Profile, Requirement
-from platform_server.kit.clock import new_id
+from platform_server.kit.clock import new_id, now
 from platform_server.kit.loops import Loop, running
 from platform_server.store.claims import Claimed, HandedOut, Offer
 from world import eventually
@@ -355,4 +355,6 @@ async def _put_back(desk: Desk, poll: Poll) -> None:
 
 
 def _job(agent: AgentId) -> HandedOut:
-    return HandedOut(JobId(new_id()), TenantId(UUID(int=2)), agent, 1, "scan", b"{}", 60, None, timedelta())
+    return HandedOut(
+        JobId(new_id()), TenantId(UUID(int=2)), agent, 1, "scan", b"{}", 60, None, assigned_at=now(), waited=timedelta()
+    )

@@ -279,5 +279,6 @@ async def _as_handed_out(world: World, agent: Agent, job: JobId) -> claims.Hande
         b"{}",
         1800,
         None,
-        row["assigned_at"] - row["queued_at"],
+        assigned_at=row["assigned_at"],
+        waited=row["assigned_at"] - row["queued_at"],
     )

@@ -7,14 +7,17 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
+import msgspec
 import pytest
 from dispatching import SOON, Agent, Dispatcher, Wakes
 from redis.asyncio import Redis
 
 from dispatcher.polls import narrowed
 from platform_core.domain.scheduling import Profile, Requirement
+from platform_core.wire.events import AssignedJob, JobsAssigned
 from platform_core.wire.protocol import Poll as Asked
 from platform_server.kit import metrics
+from platform_server.signals.wakeups import Channel
 from world import World
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -63,6 +66,22 @@ async def test_near_real_time_job_delivery_by_a_redis_publish(
             assert UUID((await polling)["id"]) == submitted
         took.append(time.perf_counter() - start)
     log.info("from the wake-up to the answer, in ms: %s", [round(1000 * seconds, 1) for seconds in took])
+
+
+async def test_job_intakes_hear_who_holds_which_job_and_since_when(
+    world: World, agent: Agent, redis_client: Redis
+) -> None:
+    async with redis_client.pubsub() as pubsub:
+        await pubsub.subscribe(Channel.JOB_ASSIGNED)
+        await pubsub.get_message(timeout=SOON)
+        assert await agent.jobs(timeout=0) == []
+        submitted = await world.submit(await world.tenant(), count=2)
+        assert len(await agent.jobs(timeout=0, max_jobs=2)) == 2
+        message = await pubsub.get_message(timeout=SOON)
+    assert message is not None
+    told = msgspec.json.decode(message["data"], type=JobsAssigned).jobs
+    rows = [await world.job(job) for job in submitted]
+    assert set(told) == {AssignedJob(row["id"], agent.id, row["assigned_at"]) for row in rows}
 
 
 async def test_nothing_is_lost_between_subscribing_and_looking(

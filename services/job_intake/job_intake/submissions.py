@@ -1,54 +1,43 @@
 """A submission: judged, given a token, committed with its neighbours, told to the dispatchers."""
 
-import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 
 import msgspec
 
 from job_intake import counts, validation, views
+from job_intake.assignments import Assignments
 from platform_core.domain import tokens
 from platform_core.domain.errors import IdempotencyInFlight
 from platform_core.domain.ids import JobId, TenantId
-from platform_core.domain.scheduling import Profile, Requirement, fits
+from platform_core.domain.scheduling import Requirement
 from platform_core.wire.jobs import Queue, SubmitJob, Submitted
 from platform_server.assembly.announcer import Announcer
 from platform_server.kit import clock
 from platform_server.kit.batching import Batch
-from platform_server.store import idempotency, jobs, submissions
+from platform_server.store import idempotency, submissions
 from platform_server.store.connection import Pool, acquire, retry_deadlock, transaction
-from platform_server.store.idempotency import Assignment, Key
+from platform_server.store.idempotency import Key
 from platform_server.store.submissions import Accepted, NewJob
-
-# How often an assignment that is expected within milliseconds is looked for.
-_LOOK = timedelta(milliseconds=4)
 
 
 class Submissions:
-    """The first of ``keys`` signs job tokens. ``assign_wait``: how long an answer may wait for an assignment.
-
-    ``offered``: what the polls that are known to wait could run.
-    """
+    """The first of ``keys`` signs job tokens."""
 
     def __init__(
         self,
         pool: Pool,
         announcer: Announcer,
+        assignments: Assignments,
         keys: Mapping[str, bytes],
-        *,
-        offered: Callable[[], Awaitable[Sequence[Profile]]],
-        assign_wait: timedelta,
     ) -> None:
         self._pool = pool
         self._announcer = announcer
-        self._offered = offered
+        self._assignments = assignments
         self._keys = keys
-        self._assign_wait = assign_wait
         self._batch: Batch[NewJob, Accepted] = Batch(self._flush)
-        self._looks: Batch[JobId, Assignment | None] = Batch(self._look)
         self._keys_in_flight: set[Key] = set()
 
     async def submit(
@@ -63,11 +52,9 @@ class Submissions:
         """Queue it. Raises QueueFull, IdempotencyMismatch, IdempotencyInFlight, TenantUnknown, Unavailable."""
         job = self._new_job(tenant, asked, key=key, traceparent=traceparent, retry_of=retry_of)
         with self._in_flight(job):
-            accepted = await self._batch.add(job)
-            if not accepted.replayed:
-                counts.accepted(job.type)
-                accepted = await self._announced(job, accepted)
-        return self._answer(job, accepted)
+            if await self._assignments.near(job.requirement):
+                return self._answer(job, await self._queued_or_assigned(job))
+            return self._answer(job, await self._queued(job))
 
     @contextmanager
     def _in_flight(self, job: NewJob) -> Iterator[None]:
@@ -110,28 +97,25 @@ class Submissions:
 
         return await retry_deadlock(once)
 
-    async def _announced(self, job: NewJob, accepted: Accepted) -> Accepted:
-        """Told to the dispatchers; with its assignment, if one is to be expected and comes in time."""
-        near = bool(self._assign_wait) and any(fits(job.requirement, profile) for profile in await self._offered())
-        await self._announcer.queued(job.id, job.tenant, job.requirement)
-        assignment = await self._assigned_in_time(job.id) if near else None
-        if assignment is not None and job.key is not None:
+    async def _queued(self, job: NewJob) -> Accepted:
+        """Committed, then told to the dispatchers."""
+        accepted = await self._batch.add(job)
+        if not accepted.replayed:
+            counts.accepted(job.type)
+            await self._announcer.queued(job.id, job.tenant, job.requirement)
+        return accepted
+
+    async def _queued_or_assigned(self, job: NewJob) -> Accepted:
+        """With its assignment, if that comes in time."""
+        with self._assignments.awaited(job.id) as told:
+            accepted = await self._queued(job)
+            assignment = None if accepted.replayed else await self._assignments.in_time(told)
+        if assignment is None:
+            return accepted
+        if job.key is not None:
             async with acquire(self._pool) as conn:
                 await idempotency.note_told(conn, (job.tenant, job.key), job.id, assignment)
         return replace(accepted, assignment=assignment)
-
-    async def _assigned_in_time(self, job: JobId) -> Assignment | None:
-        deadline = asyncio.get_running_loop().time() + self._assign_wait.total_seconds()
-        while asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(_LOOK.total_seconds())
-            if (assignment := await self._looks.add(job)) is not None:
-                return assignment
-        return None
-
-    async def _look(self, jobs_told: Sequence[JobId]) -> Sequence[Assignment | None]:
-        async with acquire(self._pool) as conn:
-            assigned = await jobs.first_assignments(conn, jobs_told)
-        return [assigned.get(job) for job in jobs_told]
 
     def _answer(self, job: NewJob, accepted: Accepted) -> Submitted:
         """The same for the same job and key, whatever became of the job since, and whether or not it is still there."""

@@ -8,9 +8,11 @@ from uuid import UUID
 
 from httpx import AsyncClient, Response
 from prometheus_client import REGISTRY
+from redis.asyncio import Redis
 
 from platform_core.domain.ids import JobId, TenantId
-from world import bearer
+from platform_server.signals.wakeups import Channel
+from world import bearer, eventually
 
 JOBS = "/api/v1/platform-jobs"
 STATISTICS = "/api/v1/admin/platform-jobs/stats"
@@ -68,6 +70,16 @@ class Tenant:
 
 class NewTenant(Protocol):
     def __call__(self, plan: str = "enterprise", *, http: AsyncClient | None = None) -> Awaitable[Tenant]: ...
+
+
+async def hear(client: Redis, instances: int) -> None:
+    """Waits until so many instances hear of assignments."""
+
+    async def subscribed() -> bool:
+        ((_, count),) = await client.pubsub_numsub(Channel.JOB_ASSIGNED)
+        return bool(count == instances)
+
+    await eventually(subscribed)
 
 
 def problem(answer: Response, status: int, code: str) -> Body:

@@ -7,11 +7,12 @@ from datetime import timedelta
 from itertools import cycle
 
 from redis.asyncio import Redis
-from submitting import JOBS, NewTenant, Serve, Tenant, bad_fields, job_id, problem, scan
+from submitting import JOBS, NewTenant, Serve, Tenant, bad_fields, hear, job_id, problem, scan
 
 from platform_core.domain.ids import TenantId
 from platform_core.domain.jobs import JobStatus
 from platform_core.domain.scheduling import Profile
+from platform_server.assembly.announcer import Announcer
 from platform_server.signals import waiting
 from platform_server.store import attempts
 from platform_server.store.connection import transaction
@@ -54,6 +55,7 @@ async def test_a_first_answer_that_told_of_an_assignment_is_told_again(
     agent = await world.agent()
     async with serve(assign_wait_ms=1000) as http:
         tenant = await new_tenant(http=http)
+        await hear(client, 2)
         submitting = asyncio.create_task(tenant.submitted(key="k"))
 
         async def queued() -> bool:
@@ -61,6 +63,7 @@ async def test_a_first_answer_that_told_of_an_assignment_is_told_again(
 
         await eventually(queued)
         (handed_out,) = await world.hand_out(agent)
+        await Announcer(client).assigned([handed_out])
         first = await submitting
         assert (first["status"], first["queue"]) == ("assigned", {"position": 0})
         assert await tenant.submitted(key="k") == first

@@ -10,12 +10,13 @@ import msgspec
 import pytest
 from httpx import AsyncClient
 from redis.asyncio import Redis
-from submitting import JOBS, Body, NewTenant, Serve, Tenant, job_id, problem, scan
+from submitting import JOBS, Body, NewTenant, Serve, Tenant, hear, job_id, problem, scan
 
 from platform_core.domain import tokens
 from platform_core.domain.ids import AgentId
 from platform_core.domain.plans import PLANS, Plan
 from platform_core.domain.scheduling import Profile
+from platform_server.assembly.announcer import Announcer
 from platform_server.signals import waiting
 from world import KEY, World, eventually
 
@@ -112,9 +113,11 @@ async def test_a_job_is_assigned_in_the_answer_when_an_agent_really_holds_it(
 ) -> None:
     await waiting.announce(client, "dispatcher-1", [Profile(NUCLEI, NUCLEI, "")])
     agent = await world.agent()
-    async with serve(assign_wait_ms=1000) as http, handing_out(world, agent):
+    async with serve(assign_wait_ms=1000) as http:
         tenant = await new_tenant(http=http)
-        told = await tenant.submitted()
+        await hear(client, 2)
+        async with handing_out(world, agent, client):
+            told = await tenant.submitted()
         shown = await tenant.job(told["job"]["id"])
     assert (told["status"], told["queue"]) == ("assigned", {"position": 0})
     job = told["job"]
@@ -128,8 +131,10 @@ async def test_the_answer_waits_for_nothing_when_no_fitting_agent_is_known_to_wa
     new_tenant: NewTenant, serve: Serve, world: World, client: Redis
 ) -> None:
     await waiting.announce(client, "dispatcher-1", [Profile(NUCLEI, frozenset({"bandit"}), "")])
-    async with serve(assign_wait_ms=1000) as http, handing_out(world, await world.agent()):
-        told = await (await new_tenant(http=http)).submitted()
+    async with serve(assign_wait_ms=1000) as http:
+        await hear(client, 2)
+        async with handing_out(world, await world.agent(), client):
+            told = await (await new_tenant(http=http)).submitted()
     assert (told["status"], told["job"]["status"], told["queue"]) == ("queued", "queued", {"position": 1})
 
 
@@ -137,26 +142,29 @@ async def test_the_answer_waits_for_nothing_when_it_is_told_not_to(
     new_tenant: NewTenant, serve: Serve, world: World, client: Redis
 ) -> None:
     await waiting.announce(client, "dispatcher-1", [Profile(NUCLEI, NUCLEI, "")])
-    async with serve(assign_wait_ms=0) as http, handing_out(world, await world.agent()):
-        assert (await (await new_tenant(http=http)).submitted())["status"] == "queued"
+    async with serve(assign_wait_ms=0) as http:
+        await hear(client, 2)
+        async with handing_out(world, await world.agent(), client):
+            assert (await (await new_tenant(http=http)).submitted())["status"] == "queued"
 
 
 async def test_a_job_that_nobody_took_in_time_is_queued(tenant: Tenant, client: Redis) -> None:
     """An agent is known to wait, but it may be gone: after 25 ms the answer is given."""
     await waiting.announce(client, "dispatcher-1", [Profile(NUCLEI, NUCLEI, "")])
+    await hear(client, 1)
     assert (await tenant.submitted())["status"] == "queued"
 
 
 @asynccontextmanager
-async def handing_out(world: World, agent: AgentId) -> AsyncIterator[None]:
-    """Meanwhile the first job that is queued is handed to the agent."""
+async def handing_out(world: World, agent: AgentId, client: Redis) -> AsyncIterator[None]:
+    """Meanwhile the first job that is queued is handed to the agent, which is told as a dispatcher tells it."""
 
     async def queued() -> bool:
         return bool(await world.pool.fetchval("SELECT count(*) FROM commands WHERE status = 'queued'"))
 
     async def hand_out() -> None:
         await eventually(queued)
-        await world.hand_out(agent)
+        await Announcer(client).assigned(await world.hand_out(agent))
 
     task = asyncio.create_task(hand_out())
     yield

@@ -1,5 +1,6 @@
 """What goes over Redis. Every body has a version; readers ignore fields that they do not know."""
 
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -27,6 +28,21 @@ class JobQueued(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def requirement(self) -> Requirement:
         return Requirement(frozenset(self.capabilities), self.tool, self.preferred_region)
+
+
+class AssignedJob(Struct, frozen=True, array_like=True):
+    """An agent holds the job, on its first attempt."""
+
+    job_id: UUID
+    agent_id: UUID
+    assigned_at: datetime
+
+
+class JobsAssigned(Struct, frozen=True, kw_only=True, array_like=True):
+    """On channel ``job_assigned``: jobs whose submissions may be waiting to tell of it. Every job intake reads it."""
+
+    version: int = 1
+    jobs: tuple[AssignedJob, ...]
 
 
 class ControlKind(StrEnum):

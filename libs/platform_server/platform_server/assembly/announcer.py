@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import chain
 from typing import Final, Protocol
 
 from platform_core.domain.ids import AgentId, JobId, TenantId
@@ -11,10 +12,12 @@ from platform_core.wire.events import (
     AgentControl,
     AgentEvent,
     AgentEventKind,
+    AssignedJob,
     ControlKind,
     JobEvent,
     JobEventKind,
     JobQueued,
+    JobsAssigned,
 )
 from platform_server.kit.batching import Batch
 from platform_server.signals import outgoing
@@ -27,6 +30,8 @@ from platform_server.signals.wakeups import Channel
 _PATIENCE: Final = timedelta(milliseconds=50)
 # A stalled Redis is given up after a second: what gathered in it is all that ever waits.
 _AT_ONCE: Final = 10_000
+# No submission's answer waits longer than a second for an assignment: of older jobs nobody waits to hear.
+_AWAITED: Final = timedelta(seconds=2)
 
 
 class Attempted(Protocol):
@@ -40,6 +45,13 @@ class Attempted(Protocol):
     def attempt(self) -> int: ...
     @property
     def agent(self) -> AgentId: ...
+
+
+class HandedOut(Attempted, Protocol):
+    @property
+    def assigned_at(self) -> datetime: ...
+    @property
+    def waited(self) -> timedelta: ...
 
 
 class BackInQueue(Attempted, Protocol):
@@ -79,6 +91,13 @@ class Announcer:
         woken = [Message(Channel.JOB_QUEUE, JobQueued.of(job.requirement)) for job in jobs]
         await self._say([*woken, *_attempted(JobEventKind.REQUEUED, jobs)])
 
+    async def assigned(self, jobs: Sequence[HandedOut]) -> None:
+        """After the claim's commit. The answers to their submissions may be waiting to tell it."""
+        awaited = [job for job in jobs if job.attempt == 1 and job.waited < _AWAITED]
+        body = JobsAssigned(jobs=tuple(AssignedJob(job.job, job.agent, job.assigned_at) for job in awaited))
+        told = [Message(Channel.JOB_ASSIGNED, body)] if awaited else []
+        await self._say([*told, *_attempted(JobEventKind.ASSIGNED, jobs)])
+
     async def attempted(self, kind: JobEventKind, jobs: Iterable[Attempted]) -> None:
         await self._say(_attempted(kind, jobs))
 
@@ -98,8 +117,17 @@ class Announcer:
             await asyncio.wait([sent[-1]], timeout=_PATIENCE.total_seconds())
 
     async def _send(self, messages: Sequence[Message]) -> Sequence[None]:
-        await outgoing.send(self._redis, messages)
+        await outgoing.send(self._redis, _assigned_together(messages))
         return [None] * len(messages)
+
+
+def _assigned_together(messages: Sequence[Message]) -> Sequence[Message]:
+    """What one claim gave to many polls is one message: each of them wakes every job intake."""
+    told = [message.body.jobs for message in messages if isinstance(message.body, JobsAssigned)]
+    if len(told) < 2:
+        return messages
+    others = [message for message in messages if not isinstance(message.body, JobsAssigned)]
+    return [Message(Channel.JOB_ASSIGNED, JobsAssigned(jobs=tuple(chain.from_iterable(told)))), *others]
 
 
 def _attempted(kind: JobEventKind, jobs: Iterable[Attempted]) -> list[Message]:

@@ -16,6 +16,7 @@ Handler = Callable[[bytes], None]
 
 class Channel(StrEnum):
     JOB_QUEUE = "job_queue"
+    JOB_ASSIGNED = "job_assigned"
     AGENT_CONTROL = "agent_control"
 
 

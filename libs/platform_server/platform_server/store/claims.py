@@ -42,6 +42,7 @@ class HandedOut:
     payload: bytes
     timeout_seconds: int
     traceparent: str | None
+    assigned_at: datetime
     waited: timedelta
 
 
@@ -155,5 +156,6 @@ def _handed_out(row: Any, *, now: datetime) -> HandedOut:
         payload=row["payload"].encode(),
         timeout_seconds=row["timeout_seconds"],
         traceparent=row["traceparent"],
+        assigned_at=now,
         waited=now - row["queued_at"],
     )

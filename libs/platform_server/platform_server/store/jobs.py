@@ -14,7 +14,6 @@ from platform_core.domain.errors import (
 from platform_core.domain.ids import AgentId, JobId, TenantId
 from platform_core.domain.jobs import JobStatus, JobType, Priority
 from platform_server.store.connection import Conn
-from platform_server.store.idempotency import Assignment
 from platform_server.store.sql import load
 
 SQL = load("jobs")
@@ -110,12 +109,6 @@ async def cancel(conn: Conn, tenant: TenantId, job: JobId) -> Cancelled:
         await find(conn, tenant, job)
         raise JobOver
     return Cancelled(row["agent"] if row["slot_held"] else None, row["attempt"])
-
-
-async def first_assignments(conn: Conn, asked: Sequence[JobId]) -> Mapping[JobId, Assignment]:
-    """Who holds these jobs, where an agent does and it is the first that does."""
-    rows = await conn.fetch(SQL["first_assignments"], asked)
-    return {row["id"]: Assignment(row["platform_agent_id"], row["assigned_at"]) for row in rows}
 
 
 async def statistics(conn: Conn) -> Mapping[str, Any]:

@@ -54,11 +54,6 @@ WITH cancelled AS (
 )
 SELECT agent, slot_held, attempt FROM cancelled;
 
--- name: first_assignments
-SELECT id, platform_agent_id, assigned_at
-FROM commands
-WHERE id = ANY ($1::uuid[]) AND status IN ('assigned', 'running') AND attempt = 1;
-
 -- name: stats
 SELECT
     count(*) FILTER (WHERE status = 'queued')::int AS queued,

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import msgspec
@@ -16,10 +17,12 @@ from platform_core.wire.events import (
     AgentControl,
     AgentEvent,
     AgentEventKind,
+    AssignedJob,
     ControlKind,
     JobEvent,
     JobEventKind,
     JobQueued,
+    JobsAssigned,
 )
 from platform_server.assembly.announcer import Announcer
 from platform_server.signals.connection import connect
@@ -39,6 +42,18 @@ class Attempt:
     attempt: int = 2
     agent: AgentId = AGENT
     requirement: Requirement = NUCLEI
+
+
+@dataclass(frozen=True)
+class HandedOut:
+    """A job in its first agent's hand."""
+
+    job: JobId = JOB
+    tenant: TenantId = TENANT
+    attempt: int = 1
+    agent: AgentId = AGENT
+    assigned_at: datetime = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    waited: timedelta = timedelta(milliseconds=3)
 
 
 @pytest.fixture
@@ -115,12 +130,41 @@ async def test_jobs_that_go_back_wake_again(announcer: Announcer, client: Redis)
     ]
 
 
+async def test_job_intakes_hear_who_holds_a_job_that_was_just_submitted(announcer: Announcer, client: Redis) -> None:
+    async with overheard(client) as heard:
+        await announcer.assigned([HandedOut()])
+    ((channel, body),) = heard
+    assert channel == "job_assigned"
+    assert msgspec.json.decode(body) == [1, [[str(JOB), str(AGENT), "2026-11-25T12:00:00Z"]]]
+    assert await appended(client, Stream.JOBS, JobEvent) == [
+        JobEvent(kind=JobEventKind.ASSIGNED, job_id=JOB, tenant_id=TENANT, agent_id=AGENT, attempt=1)
+    ]
+
+
+async def test_an_assignment_for_which_no_answer_can_wait_is_an_event_only(announcer: Announcer, client: Redis) -> None:
+    async with overheard(client) as heard:
+        await announcer.assigned([HandedOut(attempt=2), HandedOut(waited=timedelta(seconds=2))])
+        await announcer.assigned([])
+    assert heard == []
+    assert len(await appended(client, Stream.JOBS, JobEvent)) == 2
+
+
+async def test_what_is_handed_to_many_polls_at_once_is_one_message(announcer: Announcer, client: Redis) -> None:
+    held = [HandedOut(job=JobId(uuid4())) for _ in range(9)]
+    async with overheard(client) as heard:
+        await asyncio.gather(*(announcer.assigned([one]) for one in held), announcer.queued(JOB, TENANT, NUCLEI))
+    told = [msgspec.json.decode(body, type=JobsAssigned) for channel, body in heard if channel == "job_assigned"]
+    assert [message.jobs for message in told] == [tuple(AssignedJob(one.job, AGENT, one.assigned_at) for one in held)]
+    assert [channel for channel, _ in heard] == ["job_assigned", "job_queue"]
+    assert len(await appended(client, Stream.JOBS, JobEvent)) == 10
+
+
 async def test_attempts_and_what_happens_without_one_are_events(announcer: Announcer, client: Redis) -> None:
-    await announcer.attempted(JobEventKind.ASSIGNED, [Attempt()])
+    await announcer.attempted(JobEventKind.STARTED, [Attempt()])
     await announcer.happened(JobEventKind.COMPLETED, JOB, TENANT, agent=AGENT, attempt=2)
     await announcer.happened(JobEventKind.EXPIRED, JOB, TENANT)
     assert await appended(client, Stream.JOBS, JobEvent) == [
-        JobEvent(kind=JobEventKind.ASSIGNED, job_id=JOB, tenant_id=TENANT, agent_id=AGENT, attempt=2),
+        JobEvent(kind=JobEventKind.STARTED, job_id=JOB, tenant_id=TENANT, agent_id=AGENT, attempt=2),
         JobEvent(kind=JobEventKind.COMPLETED, job_id=JOB, tenant_id=TENANT, agent_id=AGENT, attempt=2),
         JobEvent(kind=JobEventKind.EXPIRED, job_id=JOB, tenant_id=TENANT),
     ]
@@ -139,13 +183,14 @@ SAYINGS: list[Callable[[Announcer], Awaitable[None]]] = [
     lambda announcer: announcer.stop(ControlKind.LOST, [(AGENT, JOB)]),
     lambda announcer: announcer.queued(JOB, TENANT, NUCLEI),
     lambda announcer: announcer.requeued([Attempt()]),
-    lambda announcer: announcer.attempted(JobEventKind.ASSIGNED, [Attempt()]),
+    lambda announcer: announcer.assigned([HandedOut()]),
+    lambda announcer: announcer.attempted(JobEventKind.STARTED, [Attempt()]),
     lambda announcer: announcer.happened(JobEventKind.STARTED, JOB, TENANT),
 ]
 
 
 @pytest.mark.parametrize(
-    "say", SAYINGS, ids=["agents", "control", "stop", "queued", "requeued", "attempted", "happened"]
+    "say", SAYINGS, ids=["agents", "control", "stop", "queued", "requeued", "assigned", "attempted", "happened"]
 )
 async def test_with_redis_away_nothing_is_raised(absent: Redis, say: Callable[[Announcer], Awaitable[None]]) -> None:
     announcer = Announcer(absent)

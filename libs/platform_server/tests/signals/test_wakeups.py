@@ -70,7 +70,8 @@ async def test_one_subscription_serves_all_channels(client: Redis) -> None:
     async with listening(client) as listener:
         await connected(listener, times=1)
         assert len(await client.client_list(_type="pubsub")) == 1
-        assert dict(await client.pubsub_numsub(*Channel)) == {channel.encode(): 1 for channel in Channel}
+        heard = (Channel.JOB_QUEUE, Channel.AGENT_CONTROL)
+        assert dict(await client.pubsub_numsub(*heard)) == {channel.encode(): 1 for channel in heard}
 
 
 async def test_after_each_reconnect_the_process_is_told_to_look_at_postgres(client: Redis) -> None:
