@@ -15,6 +15,7 @@ from platform_core.domain.ids import TenantId
 from platform_core.domain.scheduling import Profile
 from platform_server.assembly.service import application, jwt_rules, opened
 from platform_server.kit import serve
+from platform_server.kit.batching import Batch
 from platform_server.kit.loops import beside
 from platform_server.kit.remembered import Remembered
 from platform_server.kit.settings import job_token_keys
@@ -58,7 +59,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
             submissions=Submissions(at.pool, at.announcer, assignments, job_token_keys(settings.job_token_keys)),
             announcer=at.announcer,
             standings=Remembered(standing, seconds=_STANDING_SECONDS),
-            rate=SubmitRate(at.redis),
+            rate=Batch(SubmitRate(at.redis).take),
         )
 
 

@@ -18,9 +18,10 @@ from platform_core.wire.events import ControlKind, JobEventKind
 from platform_core.wire.queries import JobQuery
 from platform_server.assembly.announcer import Announcer
 from platform_server.kit import auth, pages, security
+from platform_server.kit.batching import Batch
 from platform_server.kit.bodies import answer, read_bytes
 from platform_server.kit.remembered import Remembered
-from platform_server.signals.rate import SubmitRate
+from platform_server.signals.rate import Take
 from platform_server.store import jobs, tenants
 from platform_server.store.connection import Pool, acquire, transaction
 
@@ -36,7 +37,7 @@ class State(TypedDict):
     submissions: Submissions
     announcer: Announcer
     standings: Remembered[TenantId, tenants.Standing]
-    rate: SubmitRate
+    rate: Batch[Take, int]
 
 
 Request = AnyRequest[State]
@@ -142,7 +143,7 @@ async def _submitter(request: Request) -> _Submitter:
 
 async def _within_rate(request: Request, submitter: _Submitter) -> None:
     standing = submitter.standing
-    await request.state["rate"].take(submitter.tenant, rate=standing.submit_rate, burst=standing.submit_burst)
+    await request.state["rate"].add(Take(submitter.tenant, standing.submit_rate, standing.submit_burst))
 
 
 async def _submitted(
