@@ -1,18 +1,21 @@
 """One claim from its ranking to its last write: SQL ranks the tenants, the rule decides, SQL writes that down."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from platform_core.domain import rule
 from platform_core.domain.ids import AgentId, JobId, TenantId
-from platform_core.domain.scheduling import Decision, Offer, QueuedJob, Snapshot, Standing, Tenant, charge
+from platform_core.domain.scheduling import Decision, HandOut, Offer, QueuedJob, Snapshot, Standing, Tenant, charge
 from platform_server.store.claim_books import Books
 from platform_server.store.claim_reads import Look, Ranking, Waiting
 from platform_server.store.connection import Conn
 from platform_server.store.sql import load
 
 SQL = load("claims")
+
+TokenHash = Callable[[JobId, int], str]
 
 
 class Batch:
@@ -25,10 +28,6 @@ class Batch:
         self._ranking = _NOBODY
         self._jobs: dict[int, list[Waiting]] = {}
         self.decision = Decision([], {}, frozenset(), {})
-
-    @property
-    def attempts(self) -> Mapping[JobId, int]:
-        return {job.id: job.attempt for jobs in self._jobs.values() for job in jobs}
 
     @property
     def left_waiting(self) -> bool:
@@ -71,24 +70,27 @@ class Batch:
             self._jobs = _by_lane(lanes, (Waiting(r["lane_id"], r["id"], r["attempt"], r["queued_at"]) for r in rows))
             self.decision = self._decided()
 
-    async def note(self, conn: Conn, assigned: Set[JobId]) -> None:
-        """Write what changed. A job that was cancelled under the claim's hands is not charged."""
+    async def write(self, conn: Conn, *, token_hash: TokenHash) -> Mapping[JobId, Any]:
+        """Write all that was decided and all that changed; returns the rows of the jobs that were still queued."""
+        decided = self.decision.handed_out
+        attempts = {job.id: job.attempt for jobs in self._jobs.values() for job in jobs}
         turns = {**self._books.turns, **self.decision.turns}
-        weights = {ranked.tenant_id: ranked.weight for ranked in self._ranking.tenants}
-        for h in self.decision.handed_out:
-            if h.job not in assigned:
-                turns[h.tenant] -= charge(cost=h.cost, weight=weights[h.tenant])
-        tenants = sorted(turns)
         moved = {g: v for g, v in self.decision.virtual_times.items() if v != self._look.virtual_times.get(g, 0.0)}
         heads = self._heads()
-        if not (tenants or moved or heads or self._look.ended or self._look.wakes):
-            return
-        await conn.execute(
-            SQL["note"],
-            tenants,
-            [turns[t] for t in tenants],
-            [t in self.decision.contending for t in tenants],
-            [self._books.mean(t) for t in tenants],
+        if not (turns or moved or heads or self._look.ended or self._look.wakes):
+            return {}
+        rows = await conn.fetch(
+            SQL["assign_if_queued"],
+            [h.job for h in decided],
+            [h.agent for h in decided],
+            [h.profile for h in decided],
+            [h.cost for h in decided],
+            [token_hash(h.job, attempts[h.job] + 1) for h in decided],
+            self._look.now,
+            list(turns),
+            list(turns.values()),
+            [t in self.decision.contending for t in turns],
+            [self._books.mean(t) for t in turns],
             list(moved),
             list(moved.values()),
             [lane for lane, head in heads.items() if head is not None],
@@ -98,6 +100,17 @@ class Batch:
             self._look.wakes,
             self._books.fleet_mean,
         )
+        assigned = {row["id"]: row for row in rows}
+        if len(assigned) < len(decided):
+            await self._give_back(conn, [h for h in decided if h.job not in assigned])
+        return assigned
+
+    async def _give_back(self, conn: Conn, gone: Sequence[HandOut]) -> None:
+        weights = {ranked.tenant_id: ranked.weight for ranked in self._ranking.tenants}
+        turns: dict[TenantId, float] = defaultdict(float)
+        for h in gone:
+            turns[h.tenant] += charge(cost=h.cost, weight=weights[h.tenant])
+        await conn.execute(SQL["give_back"], list(turns), list(turns.values()))
 
     def _decided(self) -> Decision:
         held: dict[TenantId, dict[int, int]] = defaultdict(dict)

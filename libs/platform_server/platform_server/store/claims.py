@@ -1,6 +1,6 @@
 """The claim: one at a time in the cell, in batches. SQL ranks the tenants, the rule decides, SQL writes that down."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,16 +8,14 @@ from typing import Any
 
 from platform_core.domain import scheduling
 from platform_core.domain.ids import AgentId, JobId, TenantId
-from platform_core.domain.scheduling import HandOut, Profile
-from platform_server.store.claim_batch import Batch
+from platform_core.domain.scheduling import Profile
+from platform_server.store.claim_batch import Batch, TokenHash
 from platform_server.store.claim_books import Books
 from platform_server.store.claim_reads import Look
 from platform_server.store.connection import Conn, Pool, acquire, retry_deadlock
 from platform_server.store.sql import load
 
 SQL = load("claims")
-
-TokenHash = Callable[[JobId, int], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +109,8 @@ async def claim_at(
     if look.worth_ranking:
         await batch.rank(conn)
     await batch.decide(conn)
-    handed_out = await _assign(conn, batch.decision.handed_out, batch.attempts, token_hash=token_hash, now=look.now)
-    await batch.note(conn, {h.job for h in handed_out})
+    assigned = await batch.write(conn, token_hash=token_hash)
+    handed_out = [_handed_out(assigned[h.job], now=look.now) for h in batch.decision.handed_out if h.job in assigned]
     able = {o.agent for o in standing if o.running < o.max_concurrent}
     return Claimed(handed_out, left_waiting=batch.left_waiting, unable={o.agent for o in offers} - able)
 
@@ -120,30 +118,6 @@ async def claim_at(
 def _offer(o: Offer, look: Look) -> scheduling.Offer:
     agent = look.offering[o.agent]
     return scheduling.Offer(o.agent, o.profile, agent.running, agent.max_concurrent, o.max_jobs, o.waiting_since)
-
-
-async def _assign(
-    conn: Conn,
-    decided: Sequence[HandOut],
-    attempts: Mapping[JobId, int],
-    *,
-    token_hash: TokenHash,
-    now: datetime,
-) -> list[HandedOut]:
-    """Write the hand-outs; those whose job is no longer queued fall away. Keeps the rule's order."""
-    if not decided:
-        return []
-    rows = await conn.fetch(
-        SQL["assign_if_queued"],
-        [h.job for h in decided],
-        [h.agent for h in decided],
-        [h.profile for h in decided],
-        [h.cost for h in decided],
-        [token_hash(h.job, attempts[h.job] + 1) for h in decided],
-        now,
-    )
-    assigned = {row["id"]: row for row in rows}
-    return [_handed_out(assigned[h.job], now=now) for h in decided if h.job in assigned]
 
 
 def _handed_out(row: Any, *, now: datetime) -> HandedOut:

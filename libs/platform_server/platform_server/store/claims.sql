@@ -104,7 +104,8 @@ CROSS JOIN LATERAL (
 ) AS job
 ORDER BY job.queued_at, job.id;
 
--- Rows are locked in one order before any is written. A job that was cancelled or expired meanwhile is left out.
+-- All that the claim writes, in one statement. Rows of jobs are locked in one order before any is written; a job that was
+-- cancelled or expired meanwhile is left out. No other part reads another.
 -- name: assign_if_queued
 WITH wanted AS (
     SELECT job, agent, profile, cost, token_hash
@@ -116,6 +117,31 @@ WITH wanted AS (
     WHERE commands.id = ANY ($1::uuid[]) AND commands.status = 'queued'
     ORDER BY commands.tenant_id, commands.id
     FOR NO KEY UPDATE
+), turns AS (
+    INSERT INTO tenant_turns (tenant_id, turn, contending, mean_seconds)
+    SELECT tenant_id, turn, contending, mean_seconds
+    FROM unnest($7::uuid[], $8::double precision[], $9::boolean[], $10::double precision[])
+        AS latest (tenant_id, turn, contending, mean_seconds)
+    ON CONFLICT (tenant_id) DO UPDATE
+    SET turn = excluded.turn, contending = excluded.contending, mean_seconds = excluded.mean_seconds
+), virtual_times AS (
+    INSERT INTO profile_turns (profile_id, v)
+    SELECT profile_id, v FROM unnest($11::int[], $12::double precision[]) AS latest (profile_id, v)
+    ON CONFLICT (profile_id) DO UPDATE SET v = excluded.v
+), heads AS (
+    INSERT INTO lane_heads (lane_id, tenant_id, requirement_id, base, queued_at, at)
+    SELECT lanes.id, lanes.tenant_id, lanes.requirement_id, lanes.base, latest.queued_at, extract(epoch FROM latest.queued_at)
+    FROM unnest($13::bigint[], $14::timestamptz[]) AS latest (lane_id, queued_at)
+    JOIN lanes ON lanes.id = latest.lane_id
+    ON CONFLICT (lane_id) DO UPDATE SET queued_at = excluded.queued_at, at = excluded.at
+), emptied AS (
+    DELETE FROM lane_heads WHERE lane_id = ANY ($15::bigint[])
+), folded AS (
+    DELETE FROM turn_corrections WHERE id = ANY ($16::bigint[])
+), looked AS (
+    DELETE FROM lane_wakes WHERE id = ANY ($17::bigint[])
+), mean AS (
+    UPDATE fleet SET mean_seconds = $18 WHERE mean_seconds <> $18
 )
 UPDATE commands
 SET status = 'assigned',
@@ -137,30 +163,9 @@ RETURNING
     commands.id, commands.tenant_id, commands.platform_agent_id, commands.attempt, commands.type,
     commands.payload::text AS payload, commands.timeout_seconds, commands.traceparent, commands.queued_at;
 
--- All else that the claim writes; no part reads another.
--- name: note
-WITH turns AS (
-    INSERT INTO tenant_turns (tenant_id, turn, contending, mean_seconds)
-    SELECT tenant_id, turn, contending, mean_seconds
-    FROM unnest($1::uuid[], $2::double precision[], $3::boolean[], $4::double precision[])
-        AS latest (tenant_id, turn, contending, mean_seconds)
-    ON CONFLICT (tenant_id) DO UPDATE
-    SET turn = excluded.turn, contending = excluded.contending, mean_seconds = excluded.mean_seconds
-), virtual_times AS (
-    INSERT INTO profile_turns (profile_id, v)
-    SELECT profile_id, v FROM unnest($5::int[], $6::double precision[]) AS latest (profile_id, v)
-    ON CONFLICT (profile_id) DO UPDATE SET v = excluded.v
-), heads AS (
-    INSERT INTO lane_heads (lane_id, tenant_id, requirement_id, base, queued_at, at)
-    SELECT lanes.id, lanes.tenant_id, lanes.requirement_id, lanes.base, latest.queued_at, extract(epoch FROM latest.queued_at)
-    FROM unnest($7::bigint[], $8::timestamptz[]) AS latest (lane_id, queued_at)
-    JOIN lanes ON lanes.id = latest.lane_id
-    ON CONFLICT (lane_id) DO UPDATE SET queued_at = excluded.queued_at, at = excluded.at
-), emptied AS (
-    DELETE FROM lane_heads WHERE lane_id = ANY ($9::bigint[])
-), folded AS (
-    DELETE FROM turn_corrections WHERE id = ANY ($10::bigint[])
-), looked AS (
-    DELETE FROM lane_wakes WHERE id = ANY ($11::bigint[])
-)
-UPDATE fleet SET mean_seconds = $12 WHERE mean_seconds <> $12;
+-- A job that was cancelled under the claim's hands is not charged.
+-- name: give_back
+UPDATE tenant_turns
+SET turn = tenant_turns.turn - charged.turns
+FROM unnest($1::uuid[], $2::double precision[]) AS charged (tenant_id, turns)
+WHERE tenant_turns.tenant_id = charged.tenant_id;

@@ -91,7 +91,9 @@ async def claim(conn: Conn, job: Job) -> None:
 
 async def assign(conn: Conn, job: Job) -> None:
     """What a claim writes about a job that was queued when it looked, and may be anything now."""
-    await conn.fetch(claims.SQL["assign_if_queued"], [job.id], [job.agent], [job.profile], [1.0], [HASH], now())
+    await conn.fetch(
+        claims.SQL["assign_if_queued"], [job.id], [job.agent], [job.profile], [1.0], [HASH], now(), *[[]] * 11, 1.0
+    )
 
 
 async def complete(conn: Conn, job: Job) -> None:
