@@ -102,7 +102,7 @@ class Submissions:
         accepted = await self._batch.add(job)
         if not accepted.replayed:
             counts.accepted(job.type)
-            await self._announcer.queued(job.id, job.tenant, job.requirement)
+            self._announcer.queued(job.id, job.tenant, job.requirement)
         return accepted
 
     async def _queued_or_assigned(self, job: NewJob) -> Accepted:

@@ -45,7 +45,7 @@ class QueueWorker:
             log.info("attempt_lost", job=a.job, tenant=a.tenant, agent=a.agent, attempt=a.attempt, reason=reason)
         await self._announcer.stop(ControlKind.LOST, ((a.agent, a.job) for a in settled.ended))
         await self._announcer.requeued(settled.requeued)
-        await self._announcer.attempted(JobEventKind.FAILED, settled.failed)
+        self._announcer.attempted(JobEventKind.FAILED, settled.failed)
         return len(settled.ended)
 
     async def follow(self, events: Reader[AgentEvent]) -> int:
@@ -72,7 +72,7 @@ class QueueWorker:
             expired = await sweeps.expire(conn, after=after, limit=_BATCH)
         for job in expired:
             log.info("job_expired", job=job.job, tenant=job.tenant)
-            await self._announcer.happened(JobEventKind.EXPIRED, job.job, job.tenant, attempt=job.attempt)
+            self._announcer.happened(JobEventKind.EXPIRED, job.job, job.tenant, attempt=job.attempt)
         return len(expired)
 
     async def refresh_priorities(self) -> int:

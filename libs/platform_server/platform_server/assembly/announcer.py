@@ -62,7 +62,8 @@ class BackInQueue(Attempted, Protocol):
 class Announcer:
     """Nothing of it raises, and nobody waits long for a Redis that stalls: what it has not taken goes out later.
 
-    Messages go out in the order in which they were given, those that gathered meanwhile in one round trip.
+    Messages go out in the order in which they were given, those that gathered meanwhile in one round trip. Who tells an
+    agent to stop waits a moment until that is out; what happened to jobs goes out by itself.
     """
 
     def __init__(self, redis: Client) -> None:
@@ -81,40 +82,43 @@ class Announcer:
         told = [AgentControl(kind=kind, agent_id=agent, job_id=job) for agent, job in jobs]
         await self._say([Message(Channel.AGENT_CONTROL, one) for one in told])
 
-    async def queued(self, job: JobId, tenant: TenantId, requirement: Requirement) -> None:
+    def queued(self, job: JobId, tenant: TenantId, requirement: Requirement) -> None:
         """Agents that could run it may be waiting."""
         event = JobEvent(kind=JobEventKind.QUEUED, job_id=job, tenant_id=tenant)
-        await self._say([Message(Channel.JOB_QUEUE, JobQueued.of(requirement)), Message(Stream.JOBS, event)])
+        self._put([Message(Channel.JOB_QUEUE, JobQueued.of(requirement)), Message(Stream.JOBS, event)])
 
     async def requeued(self, jobs: Sequence[BackInQueue]) -> None:
         """Agents that could run them may be waiting."""
         woken = [Message(Channel.JOB_QUEUE, JobQueued.of(job.requirement)) for job in jobs]
         await self._say([*woken, *_attempted(JobEventKind.REQUEUED, jobs)])
 
-    async def assigned(self, jobs: Sequence[HandedOut]) -> None:
+    def assigned(self, jobs: Sequence[HandedOut]) -> None:
         """After the claim's commit. The answers to their submissions may be waiting to tell it."""
         awaited = [job for job in jobs if job.attempt == 1 and job.waited < _AWAITED]
         body = JobsAssigned(jobs=tuple(AssignedJob(job.job, job.agent, job.assigned_at) for job in awaited))
         told = [Message(Channel.JOB_ASSIGNED, body)] if awaited else []
-        await self._say([*told, *_attempted(JobEventKind.ASSIGNED, jobs)])
+        self._put([*told, *_attempted(JobEventKind.ASSIGNED, jobs)])
 
-    async def attempted(self, kind: JobEventKind, jobs: Iterable[Attempted]) -> None:
-        await self._say(_attempted(kind, jobs))
+    def attempted(self, kind: JobEventKind, jobs: Iterable[Attempted]) -> None:
+        self._put(_attempted(kind, jobs))
 
-    async def happened(
+    def happened(
         self, kind: JobEventKind, job: JobId, tenant: TenantId, *, agent: AgentId | None = None, attempt: int = 0
     ) -> None:
         event = JobEvent(kind=kind, job_id=job, tenant_id=tenant, agent_id=agent, attempt=attempt)
-        await self._say([Message(Stream.JOBS, event)])
+        self._put([Message(Stream.JOBS, event)])
 
     async def finish(self) -> None:
         """Until everything has gone out, or Redis refused it."""
         await self._outgoing.finish()
 
     async def _say(self, messages: Sequence[Message]) -> None:
-        if messages:
-            sent = [self._outgoing.put(message) for message in messages]
+        if sent := self._put(messages):
             await asyncio.wait([sent[-1]], timeout=_PATIENCE.total_seconds())
+
+    def _put(self, messages: Sequence[Message]) -> list[asyncio.Future[None]]:
+        """They go out as soon as those before them are out; nobody waits for it."""
+        return [self._outgoing.put(message) for message in messages]
 
     async def _send(self, messages: Sequence[Message]) -> Sequence[None]:
         await outgoing.send(self._redis, _assigned_together(messages))
