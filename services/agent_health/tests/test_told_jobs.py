@@ -27,7 +27,7 @@ def job_events(client: Redis) -> Callable[[], Awaitable[list[str]]]:
     reader = Reader(client, Stream.JOBS, JobEvent, group="tests", consumer="tests")
 
     async def kinds() -> list[str]:
-        read = [*await reader.read(block_ms=1), *await reader.read(block_ms=1)]
+        read = [*await reader.read(block_ms=1), *await reader.read(block_ms=100)]
         return [event.kind.value for _, event in read]
 
     return kinds
