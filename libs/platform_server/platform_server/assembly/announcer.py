@@ -28,6 +28,8 @@ from platform_server.signals.wakeups import Channel
 
 # How long an answer may be held up by what follows its commit.
 _PATIENCE: Final = timedelta(milliseconds=50)
+# Watchers see an event so much later at most: of a busy dispatcher's thousands a second few then cost a round trip.
+_GATHERED_SECONDS: Final = 0.05
 # A stalled Redis is given up after a second: what gathered in it is all that ever waits.
 _AT_ONCE: Final = 10_000
 # No submission's answer waits longer than a second for an assignment: of older jobs nobody waits to hear.
@@ -68,7 +70,9 @@ class Announcer:
 
     def __init__(self, redis: Client) -> None:
         self._redis = redis
-        self._outgoing: Batch[Message, None] = Batch(self._send, max_size=_AT_ONCE)
+        self._outgoing: Batch[Sequence[Message], None] = Batch(self._send, max_size=_AT_ONCE)
+        self._waiting: list[Message] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     async def agents(self, kind: AgentEventKind, agents: Iterable[AgentId]) -> None:
         await self._say([Message(Stream.AGENTS, AgentEvent(kind=kind, agent_id=agent)) for agent in agents])
@@ -110,19 +114,33 @@ class Announcer:
 
     async def finish(self) -> None:
         """Until everything has gone out, or Redis refused it."""
+        self._go()
         await self._outgoing.finish()
 
     async def _say(self, messages: Sequence[Message]) -> None:
-        if sent := self._put(messages):
-            await asyncio.wait([sent[-1]], timeout=_PATIENCE.total_seconds())
+        if messages:
+            self._waiting += messages
+            await asyncio.wait([self._go()], timeout=_PATIENCE.total_seconds())
 
-    def _put(self, messages: Sequence[Message]) -> list[asyncio.Future[None]]:
-        """They go out as soon as those before them are out; nobody waits for it."""
-        return [self._outgoing.put(message) for message in messages]
+    def _put(self, messages: Sequence[Message]) -> None:
+        """A wake-up goes out at once, and what waited before it; events wait a moment for company."""
+        self._waiting += messages
+        if any(isinstance(message.to, Channel) for message in messages):
+            self._go()
+        elif messages and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_GATHERED_SECONDS, self._go)
 
-    async def _send(self, messages: Sequence[Message]) -> Sequence[None]:
-        await outgoing.send(self._redis, _assigned_together(messages))
-        return [None] * len(messages)
+    def _go(self) -> asyncio.Future[None]:
+        """Send what waits; done when it is out."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting, self._waiting = self._waiting, []
+        return self._outgoing.put(waiting)
+
+    async def _send(self, told: Sequence[Sequence[Message]]) -> Sequence[None]:
+        await outgoing.send(self._redis, _assigned_together(list(chain.from_iterable(told))))
+        return [None] * len(told)
 
 
 def _assigned_together(messages: Sequence[Message]) -> Sequence[Message]:

@@ -28,6 +28,7 @@ from platform_server.assembly.announcer import Announcer
 from platform_server.signals.connection import connect
 from platform_server.signals.streams import Event, Reader, Stream
 from platform_server.signals.wakeups import Channel
+from world import eventually
 
 AGENT, JOB, TENANT = AgentId(uuid4()), JobId(uuid4()), TenantId(uuid4())
 NUCLEI = Requirement(frozenset({"nuclei"}), "nuclei", "eu-west-1")
@@ -223,3 +224,24 @@ async def test_messages_that_gathered_go_out_in_their_order(announcer: Announcer
     await announcer.finish()
     told = await appended(client, Stream.AGENTS, AgentEvent)
     assert told == [AgentEvent(kind=AgentEventKind.ONLINE, agent_id=agent) for agent in agents]
+
+
+async def test_events_wait_a_moment_for_company_and_go_with_the_next_wake_up(
+    announcer: Announcer, client: Redis
+) -> None:
+    announcer.happened(JobEventKind.STARTED, JOB, TENANT)
+    announcer.happened(JobEventKind.COMPLETED, JOB, TENANT)
+    assert await client.xlen(Stream.JOBS) == 0
+    async with overheard(client) as heard:
+        await announcer.control(ControlKind.DRAIN, AGENT)
+    assert len(heard) == 1
+    assert [event.kind for event in await appended(client, Stream.JOBS, JobEvent)] == ["started", "completed"]
+
+
+async def test_events_go_by_themselves_when_nothing_follows(announcer: Announcer, client: Redis) -> None:
+    announcer.happened(JobEventKind.STARTED, JOB, TENANT)
+
+    async def told() -> bool:
+        return bool(await client.xlen(Stream.JOBS))
+
+    await eventually(told, seconds=1)
