@@ -145,7 +145,11 @@ class World:
             profile = await claims.intern_profile(conn, Profile(frozenset({"nuclei"}), frozenset({"nuclei"}), ""))
             await polls.note(conn, {agent: profile})
         offers = [Offer(agent, profile, count, 0.0)]
-        claimed = await claims.claim(self.pool, offers, token_hash=token, region_patience=timedelta(seconds=30))
+        async with self.pool.acquire() as conn:
+            slots = await claims.slots(conn)
+        claimed = await claims.claim(
+            self.pool, offers, slots=slots, token_hash=token, region_patience=timedelta(seconds=30)
+        )
         assert len(claimed.handed_out) == count
         return list(claimed.handed_out)
 

@@ -19,12 +19,16 @@ TokenHash = Callable[[JobId, int], str]
 
 
 class Batch:
-    def __init__(self, look: Look, books: Books, offers: Sequence[Offer], *, patience: timedelta) -> None:
+    """``slots``: S_g of the agents that are online."""
+
+    def __init__(
+        self, look: Look, books: Books, offers: Sequence[Offer], *, slots: Mapping[int, int], patience: timedelta
+    ) -> None:
         self._look = look
         self._books = books
         self._offers = offers
         self._patience = patience
-        self._slots = _slots(look, offers)
+        self._slots = _slots(slots, look, offers)
         self._ranking = _NOBODY
         self._jobs: dict[int, list[Waiting]] = {}
         self.decision = Decision([], {}, frozenset(), {})
@@ -186,13 +190,19 @@ _NOBODY = Ranking(
 )  # fmt: skip
 
 
-def _slots(look: Look, offers: Iterable[Offer]) -> dict[int, int]:
-    """S_g; what offers a profile is there, whatever its agent's latest noted poll offered."""
+def _slots(online: Mapping[int, int], look: Look, offers: Iterable[Offer]) -> dict[int, int]:
+    """S_g: an agent with an open poll is there, even before its first heartbeat.
+
+    What offers a profile is there, whatever its agent's latest noted poll offered.
+    """
+    there = Counter(online)
+    for agent in look.offering.values():
+        if agent.profile_id is not None and not agent.online:
+            there[agent.profile_id] += agent.max_concurrent
     offered: dict[int, dict[AgentId, int]] = defaultdict(dict)
     for o in offers:
         offered[o.profile][o.agent] = o.max_concurrent
-    at_least = {g: sum(agents.values()) for g, agents in offered.items()}
-    return {g: max(look.slots.get(g, 0), at_least.get(g, 0)) for g in {*look.slots, *at_least}}
+    return there | Counter({g: sum(agents.values()) for g, agents in offered.items()})
 
 
 def _by_lane(lanes: Iterable[int], jobs: Iterable[Waiting]) -> dict[int, list[Waiting]]:

@@ -33,14 +33,13 @@ class Corrected(Struct, frozen=True):
 
 
 class Offering(Struct, frozen=True):
+    """``profile_id``: what its latest noted poll offered."""
+
     id: AgentId
     max_concurrent: int
     running: int
-
-
-class Slots(Struct, frozen=True):
-    id: int
-    slots: int
+    profile_id: int | None
+    online: bool
 
 
 class VirtualTime(Struct, frozen=True):
@@ -138,7 +137,6 @@ class Look(Struct, frozen=True):
     ended: Sequence[Ended]
     corrected: Sequence[Corrected]
     offering: Mapping[AgentId, Offering]
-    slots: Mapping[int, int]
     virtual_times: Mapping[int, float]
     wakes: Sequence[int]
     woken: Sequence[Woken]
@@ -153,7 +151,6 @@ class Look(Struct, frozen=True):
             ended=_all(row["ended"], Ended),
             corrected=_all(row["corrected"], Corrected),
             offering={agent.id: agent for agent in _all(row["offering"], Offering)},
-            slots={there.id: there.slots for there in _all(row["slots"], Slots)},
             virtual_times={told.profile_id: told.v for told in _all(row["virtual_times"], VirtualTime)},
             wakes=row["wakes"] or (),
             woken=woken,

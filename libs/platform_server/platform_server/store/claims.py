@@ -1,6 +1,6 @@
 """The claim: one at a time in the cell, in batches. SQL ranks the tenants, the rule decides, SQL writes that down."""
 
-from collections.abc import AsyncIterator, Sequence, Set
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -67,16 +67,28 @@ async def intern_profile(conn: Conn, profile: Profile) -> int:
     return found
 
 
-async def claim(pool: Pool, offers: Sequence[Offer], *, token_hash: TokenHash, region_patience: timedelta) -> Claimed:
+async def slots(conn: Conn) -> Mapping[int, int]:
+    """S_g: the slots of the agents that are online, enabled and not draining, by what their latest poll offered."""
+    return {row["profile_id"]: row["slots"] for row in await conn.fetch(SQL["slots"])}
+
+
+async def claim(
+    pool: Pool,
+    offers: Sequence[Offer],
+    *,
+    slots: Mapping[int, int],
+    token_hash: TokenHash,
+    region_patience: timedelta,
+) -> Claimed:
     """Hand out queued jobs to the offers, by the rule, in one transaction; an agent may be given fewer or none.
 
-    ``token_hash`` gives the SHA-256 of a job's token for an attempt. Raises Unavailable when Postgres is away or the
-    claim before this one does not end.
+    ``slots``: what `slots` told, a moment ago at most. ``token_hash``: the SHA-256 of a job's token for an attempt.
+    Raises Unavailable when Postgres is away or the claim before this one does not end.
     """
 
     async def once() -> Claimed:
         async with acquire(pool) as conn, _locked(conn):
-            return await claim_at(conn, offers, token_hash=token_hash, patience=region_patience)
+            return await claim_at(conn, offers, slots=slots, token_hash=token_hash, patience=region_patience)
 
     return await retry_deadlock(once)
 
@@ -97,6 +109,7 @@ async def claim_at(
     conn: Conn,
     offers: Sequence[Offer],
     *,
+    slots: Mapping[int, int],
     token_hash: TokenHash,
     patience: timedelta,
     now: datetime | None = None,
@@ -105,7 +118,7 @@ async def claim_at(
     look = Look.of(await conn.fetchrow(SQL["look"], [o.agent for o in offers], now))
     books = Books(look)
     standing = [_offer(o, look) for o in offers if o.agent in look.offering]
-    batch = Batch(look, books, standing, patience=patience)
+    batch = Batch(look, books, standing, slots=slots, patience=patience)
     if look.worth_ranking:
         await batch.rank(conn)
     await batch.decide(conn)

@@ -8,9 +8,19 @@ SELECT id FROM profiles WHERE capabilities = $1 AND tools = $2 AND region = $3;
 -- name: lock
 SELECT pg_advisory_xact_lock(7305808869221);
 
+-- S_g of every profile: the slots of the agents that are there.
+-- name: slots
+SELECT agent_presence.profile_id, sum(agents.max_concurrent)::int AS slots
+FROM agent_presence
+JOIN agents ON agents.id = agent_presence.agent_id
+WHERE agents.admin_state = 'enabled'
+    AND agents.deleted_at IS NULL
+    AND agent_presence.profile_id IS NOT NULL
+    AND agent_presence.online
+GROUP BY agent_presence.profile_id;
+
 -- What the claim needs to know before it ranks: the time, what ended since the last one, the agents that offer, as they
--- stand now (disabled, draining and deleted ones get nothing), the slots of every profile (an agent with an open poll is
--- there, even before its first heartbeat), every V, and the heads of lanes that somebody touched.
+-- stand now (disabled, draining and deleted ones get nothing), every V, and the heads of lanes that somebody touched.
 -- name: look
 WITH ended AS (
     SELECT id, tenant_id, profile_id, charged, held_seconds FROM turn_corrections ORDER BY id LIMIT 1000
@@ -43,27 +53,17 @@ SELECT
                 agents.max_concurrent,
                 (
                     SELECT count(*) FROM commands WHERE commands.platform_agent_id = agents.id AND commands.slot_held
-                )::int AS running
+                )::int AS running,
+                agent_presence.profile_id,
+                coalesce(agent_presence.online, false) AS online
             FROM agents
+            LEFT JOIN agent_presence ON agent_presence.agent_id = agents.id
             WHERE agents.id = ANY ($1::uuid[])
                 AND agents.admin_state = 'enabled'
                 AND agents.deleted_at IS NULL
                 AND agents.is_platform_agent
         ) AS offering
     ) AS offering,
-    (
-        SELECT json_agg(there)
-        FROM (
-            SELECT agent_presence.profile_id AS id, sum(agents.max_concurrent)::int AS slots
-            FROM agent_presence
-            JOIN agents ON agents.id = agent_presence.agent_id
-            WHERE agents.admin_state = 'enabled'
-                AND agents.deleted_at IS NULL
-                AND agent_presence.profile_id IS NOT NULL
-                AND (agent_presence.online OR agents.id = ANY ($1::uuid[]))
-            GROUP BY agent_presence.profile_id
-        ) AS there
-    ) AS slots,
     (SELECT json_agg(profile_turns) FROM profile_turns) AS virtual_times,
     (SELECT array_agg(id) FROM woken) AS wakes,
     (

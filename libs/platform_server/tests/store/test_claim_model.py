@@ -329,7 +329,10 @@ async def test_the_claim_hands_out_the_models_jobs_to_the_models_agents_in_the_m
             await submit(conn, facts, count=jobs)
             await end_some(conn, facts, count=ended)
             polls = facts.offers(offers)
-            claimed = await claims.claim_at(conn, polls, token_hash=lambda *_: "", patience=PATIENCE, now=facts.now)
+            slots = await claims.slots(conn)
+            claimed = await claims.claim_at(
+                conn, polls, slots=slots, token_hash=lambda *_: "", patience=PATIENCE, now=facts.now
+            )
             decision = facts.decide(polls)
             assert [(h.job, h.agent) for h in claimed.handed_out] == [(h.job, h.agent) for h in decision.handed_out]
             facts.note(decision)

@@ -86,7 +86,8 @@ async def a_job(conn: Conn, status: JobStatus) -> Job:
 
 async def claim(conn: Conn, job: Job) -> None:
     offers = [claims.Offer(job.agent, job.profile, 1, 0.0)]
-    await claims.claim_at(conn, offers, token_hash=lambda *_: HASH, patience=timedelta(0), now=now())
+    slots = await claims.slots(conn)
+    await claims.claim_at(conn, offers, slots=slots, token_hash=lambda *_: HASH, patience=timedelta(0), now=now())
 
 
 async def assign(conn: Conn, job: Job) -> None:
