@@ -185,7 +185,7 @@ WITH asked AS (
 SELECT id, tenant_id, attempt, agent FROM failed;
 
 -- name: held_by_agent
-SELECT id, attempt FROM commands WHERE platform_agent_id = $1 AND status IN ('assigned', 'running');
+SELECT id, attempt FROM commands WHERE platform_agent_id = $1 AND slot_held AND status IN ('assigned', 'running');
 
 -- The agent confirmed that it stopped a cancelled job: its slot is free, the tenant is charged for the time it was held.
 -- name: confirm_cancelled

@@ -12,7 +12,7 @@ FROM (
         )::int AS position
     FROM commands
     JOIN lanes ON lanes.id = commands.lane_id
-    WHERE commands.tenant_id = ANY ($1::uuid[]) AND commands.status = 'queued'
+    WHERE commands.tenant_id = ANY ($1::uuid[]) AND lanes.tenant_id = ANY ($1::uuid[]) AND commands.status = 'queued'
 ) AS placed
 WHERE placed.id = ANY ($2::uuid[]);
 
@@ -24,14 +24,15 @@ SELECT
 FROM jobs
 WHERE tenant_id = $1 AND id = $2;
 
--- Two shapes: most jobs are completed, and a walk through a tenant's million would look long for the others.
+-- Two shapes: most jobs are completed, and a walk through a tenant's million would look long for the others. The tenant is hidden
+-- from the planner: of a busy one it would look among everybody's latest jobs, where it may have none.
 -- name: page
 SELECT
     id, tenant_id, type, priority, status, payload::text AS payload, capabilities, preferred_region, timeout_seconds,
     progress, message, result::text AS result, error, platform_agent_id, queue_priority, attempt, retry_count, retry_of,
     attempt_log::text AS attempt_log, created_at, queued_at, assigned_at, started_at, completed_at
 FROM jobs
-WHERE tenant_id = $1
+WHERE tenant_id = (SELECT $1::uuid)
     AND ($2::text IS NULL OR status = $2)
     AND ($3::text IS NULL OR type = $3)
     AND ($4::text IS NULL OR priority = $4)
@@ -45,7 +46,7 @@ SELECT
     progress, message, result::text AS result, error, platform_agent_id, queue_priority, attempt, retry_count, retry_of,
     attempt_log::text AS attempt_log, created_at, queued_at, assigned_at, started_at, completed_at
 FROM jobs
-WHERE tenant_id = $1
+WHERE tenant_id = (SELECT $1::uuid)
     AND status = $2
     AND status <> 'completed'
     AND ($3::text IS NULL OR type = $3)
