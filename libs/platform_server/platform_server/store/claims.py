@@ -10,7 +10,6 @@ from platform_core.domain import scheduling
 from platform_core.domain.ids import AgentId, JobId, TenantId
 from platform_core.domain.scheduling import Profile
 from platform_server.store.claim_batch import Batch, TokenHash
-from platform_server.store.claim_books import Books
 from platform_server.store.claim_reads import Look
 from platform_server.store.connection import Conn, Pool, acquire, retry_deadlock
 from platform_server.store.sql import load
@@ -115,12 +114,19 @@ async def claim_at(
     now: datetime | None = None,
 ) -> Claimed:
     """The claim as of ``now``, in a transaction of the caller's that holds the lock; None: when it has begun."""
-    look = Look.of(await conn.fetchrow(SQL["look"], [o.agent for o in offers], now))
-    books = Books(look)
+    text = await conn.fetchval(
+        SQL["begin"],
+        [o.agent for o in offers],
+        [o.profile for o in offers],
+        [o.max_jobs for o in offers],
+        list(slots),
+        list(slots.values()),
+        patience.total_seconds(),
+        now,
+    )
+    look = Look.of(text)
     standing = [_offer(o, look) for o in offers if o.agent in look.offering]
-    batch = Batch(look, books, standing, slots=slots, patience=patience)
-    if look.worth_ranking:
-        await batch.rank(conn)
+    batch = Batch(look, standing, patience=patience)
     await batch.decide(conn)
     assigned = await batch.write(conn, token_hash=token_hash)
     handed_out = [_handed_out(assigned[h.job], now=look.now) for h in batch.decision.handed_out if h.job in assigned]

@@ -19,77 +19,10 @@ WHERE agents.admin_state = 'enabled'
     AND agent_presence.online
 GROUP BY agent_presence.profile_id;
 
--- What the claim needs to know before it ranks: the time, what ended since the last one, the agents that offer, as they
--- stand now (disabled, draining and deleted ones get nothing), every V, and the heads of lanes that somebody touched.
--- name: look
-WITH ended AS (
-    SELECT id, tenant_id, profile_id, charged, held_seconds FROM turn_corrections ORDER BY id LIMIT 1000
-), woken AS (
-    SELECT id, lane_id, queued_at FROM lane_wakes ORDER BY id LIMIT 5000
-)
-SELECT
-    coalesce($2::timestamptz, clock_timestamp()) AS now,
-    (SELECT mean_seconds FROM fleet) AS fleet_mean,
-    (SELECT json_agg(ended ORDER BY id) FROM ended) AS ended,
-    (
-        SELECT json_agg(corrected)
-        FROM (
-            SELECT
-                tenants.id,
-                plans.max_concurrent_jobs AS weight,
-                coalesce(tenant_turns.turn, 0) AS turn,
-                tenant_turns.mean_seconds
-            FROM tenants
-            JOIN plans ON plans.name = tenants.plan
-            LEFT JOIN tenant_turns ON tenant_turns.tenant_id = tenants.id
-            WHERE tenants.id IN (SELECT tenant_id FROM ended)
-        ) AS corrected
-    ) AS corrected,
-    (
-        SELECT json_agg(offering)
-        FROM (
-            SELECT
-                agents.id,
-                agents.max_concurrent,
-                (
-                    SELECT count(*) FROM commands WHERE commands.platform_agent_id = agents.id AND commands.slot_held
-                )::int AS running,
-                agent_presence.profile_id,
-                coalesce(agent_presence.online, false) AS online
-            FROM agents
-            LEFT JOIN agent_presence ON agent_presence.agent_id = agents.id
-            WHERE agents.id = ANY ($1::uuid[])
-                AND agents.admin_state = 'enabled'
-                AND agents.deleted_at IS NULL
-                AND agents.is_platform_agent
-        ) AS offering
-    ) AS offering,
-    (SELECT json_agg(profile_turns) FROM profile_turns) AS virtual_times,
-    (SELECT array_agg(id) FROM woken) AS wakes,
-    (
-        SELECT json_agg(lane)
-        FROM (
-            SELECT lanes.id, lanes.tenant_id, lanes.requirement_id, lanes.base, head.queued_at
-            FROM (SELECT lane_id, min(queued_at) AS since FROM woken GROUP BY lane_id) AS touched
-            JOIN lanes ON lanes.id = touched.lane_id
-            LEFT JOIN lane_heads ON lane_heads.lane_id = lanes.id
-            LEFT JOIN LATERAL (
-                SELECT commands.queued_at
-                FROM commands
-                WHERE commands.lane_id = lanes.id
-                    AND commands.status = 'queued'
-                    -- From where the lane can begin: in front of it there may be many dead index entries.
-                    AND commands.queued_at >= least(touched.since, lane_heads.queued_at)
-                ORDER BY commands.queued_at, commands.id
-                LIMIT 1
-            ) AS head ON true
-        ) AS lane
-    ) AS woken,
-    EXISTS (SELECT FROM lane_heads) OR EXISTS (SELECT FROM tenant_turns WHERE contending) AS worth_ranking;
-
--- The first half of the rule, in SQL (migration 000084): how all tenants stand, and the foremost of them.
--- name: rank
-SELECT rank_tenants($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+-- All that the claim reads before it decides (migration 000088): what ended is folded in, touched lanes are looked at again, and
+-- the tenants are ranked by the first half of the rule.
+-- name: begin
+SELECT begin_claim($1, $2, $3, $4, $5, $6, $7);
 
 -- More jobs of the same lanes, when a batch has used up those that `rank` gave.
 -- name: deeper
