@@ -26,6 +26,7 @@ CREATE FUNCTION assign_if_queued(
     fleet_mean double precision
 ) RETURNS SETOF commands
 LANGUAGE plpgsql VOLATILE
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -134,6 +135,7 @@ CREATE FUNCTION claim_for_one(
     at_instant timestamptz
 ) RETURNS json
 LANGUAGE plpgsql VOLATILE
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
