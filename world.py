@@ -22,7 +22,7 @@ from platform_core.domain.scheduling import Profile, Requirement
 from platform_server.kit.clock import new_id
 from platform_server.store import agents, attempts, claims, jobs, polls, submissions, tenants
 from platform_server.store.claims import HandedOut, Offer
-from platform_server.store.connection import Pool, acquire, transaction
+from platform_server.store.connection import Conn, Pool, acquire, transaction
 
 JWT_SECRET = "a secret of at least thirty-two bytes"
 KEY = b"0" * 32
@@ -41,6 +41,22 @@ def bearer(secret: str = JWT_SECRET, **claims: object) -> str:
         **claims,
     }
     return jwt.encode({k: v for k, v in facts.items() if v is not None}, secret, algorithm="HS256")
+
+
+async def a_lane(conn: Conn, tenant: TenantId, requirement: Requirement, base: int) -> int:
+    """The lane of such jobs; made when there is none."""
+    asked = [*sorted(requirement.capabilities)], requirement.tool or "", requirement.preferred_region or ""
+    await conn.execute(
+        "INSERT INTO requirements (capabilities, tool, preferred_region) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        *asked,
+    )
+    lane: int = await conn.fetchval(
+        "INSERT INTO lanes (tenant_id, requirement_id, base)"
+        " SELECT $1, id, $2 FROM requirements WHERE (capabilities, tool, preferred_region) = ($3, $4, $5)"
+        " ON CONFLICT (tenant_id, requirement_id, base) DO UPDATE SET base = excluded.base RETURNING id",
+        tenant, base, *asked,
+    )  # fmt: skip
+    return lane
 
 
 @asynccontextmanager

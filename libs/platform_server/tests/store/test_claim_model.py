@@ -18,8 +18,9 @@ from platform_core.domain import costs, rule, scheduling
 from platform_core.domain.ids import SYSTEM_TENANT, AgentId, JobId, TenantId
 from platform_core.domain.plans import PLANS, weight
 from platform_core.domain.scheduling import Decision, Profile, QueuedJob, Requirement, Snapshot
-from platform_server.store import claims, lanes
+from platform_server.store import claims
 from platform_server.store.connection import Conn
+from world import a_lane
 
 NOW = datetime(2026, 1, 24, 12, tzinfo=UTC)
 PATIENCE = timedelta(seconds=30)
@@ -256,7 +257,8 @@ async def submit(conn: Conn, facts: Facts, *, count: int) -> None:
         for _ in range(count)
     ]
     ages = [timedelta(seconds=draw.choice(AGES)) for _ in range(count)]
-    places = await lanes.intern(conn, wanted)
+    lanes = {lane: await a_lane(conn, *lane) for lane in dict.fromkeys(wanted)}
+    places = [lanes[lane] for lane in wanted]
     rows = await conn.fetch("SELECT id, requirement_id FROM lanes WHERE id = ANY ($1)", places)
     numbers: dict[int, int] = {row["id"]: row["requirement_id"] for row in rows}
     facts.requirements = {**facts.requirements, **{numbers[p]: w[1] for p, w in zip(places, wanted, strict=True)}}
