@@ -4,8 +4,7 @@ The facts are the test's own: they are written into Postgres as rows, and told t
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -20,7 +19,7 @@ from platform_core.domain.plans import PLANS, weight
 from platform_core.domain.scheduling import Decision, Profile, QueuedJob, Requirement, Snapshot
 from platform_server.store import claims
 from platform_server.store.connection import Conn
-from world import a_lane
+from world import a_lane, rolled_back
 
 NOW = datetime(2026, 1, 24, 12, tzinfo=UTC)
 PATIENCE = timedelta(seconds=30)
@@ -289,16 +288,6 @@ async def end_some(conn: Conn, facts: Facts, *, count: int) -> None:
             "INSERT INTO turn_corrections (tenant_id, profile_id, charged, held_seconds) VALUES ($1, $2, $3, $4)",
             tenant.id, g, attempt.charged, attempt.held_seconds,
         )  # fmt: skip
-
-
-@asynccontextmanager
-async def rolled_back(conn: Conn) -> AsyncIterator[None]:
-    example = conn.transaction()
-    await example.start()
-    try:
-        yield
-    finally:
-        await example.rollback()
 
 
 async def stored(conn: Conn) -> tuple[dict[TenantId, tuple[float, bool, float | None]], dict[int, float], float]:

@@ -41,7 +41,6 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    locked int;
     at_time timestamptz;
     places int[];
     limits int[];
@@ -53,14 +52,15 @@ BEGIN
         RAISE 'submit_jobs counts what was committed while it waited for a lock: it needs READ COMMITTED';
     END IF;
 
-    PERFORM FROM tenant_queues WHERE tenant_id = ANY (tenant_ids) ORDER BY tenant_id FOR UPDATE;
-    GET DIAGNOSTICS locked = ROW_COUNT;
-    IF locked < cardinality(ARRAY(SELECT DISTINCT unnest(tenant_ids))) THEN
+    -- Made before any is locked, and both in one order: batches never wait for each other in a circle.
+    IF cardinality(ARRAY(SELECT DISTINCT unnest(tenant_ids)))
+        > (SELECT count(*) FROM tenant_queues WHERE tenant_id = ANY (tenant_ids))
+    THEN
         INSERT INTO tenant_queues (tenant_id)
         SELECT id FROM tenants WHERE id = ANY (tenant_ids) ORDER BY id
         ON CONFLICT DO NOTHING;
-        PERFORM FROM tenant_queues WHERE tenant_id = ANY (tenant_ids) ORDER BY tenant_id FOR UPDATE;
     END IF;
+    PERFORM FROM tenant_queues WHERE tenant_id = ANY (tenant_ids) ORDER BY tenant_id FOR UPDATE;
     at_time := clock_timestamp();
 
     -- Of each tenant's items the first are queued, as many as there is room for. Before such an item stand the jobs whose
