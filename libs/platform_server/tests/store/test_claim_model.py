@@ -4,8 +4,8 @@ The facts are the test's own: they are written into Postgres as rows, and told t
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -18,8 +18,9 @@ from platform_core.domain import costs, rule, scheduling
 from platform_core.domain.ids import SYSTEM_TENANT, AgentId, JobId, TenantId
 from platform_core.domain.plans import PLANS, weight
 from platform_core.domain.scheduling import Decision, Profile, QueuedJob, Requirement, Snapshot
-from platform_server.store import claims, lanes
+from platform_server.store import claims
 from platform_server.store.connection import Conn
+from world import a_lane, rolled_back
 
 NOW = datetime(2026, 1, 24, 12, tzinfo=UTC)
 PATIENCE = timedelta(seconds=30)
@@ -256,7 +257,8 @@ async def submit(conn: Conn, facts: Facts, *, count: int) -> None:
         for _ in range(count)
     ]
     ages = [timedelta(seconds=draw.choice(AGES)) for _ in range(count)]
-    places = await lanes.intern(conn, wanted)
+    lanes = {lane: await a_lane(conn, *lane) for lane in dict.fromkeys(wanted)}
+    places = [lanes[lane] for lane in wanted]
     rows = await conn.fetch("SELECT id, requirement_id FROM lanes WHERE id = ANY ($1)", places)
     numbers: dict[int, int] = {row["id"]: row["requirement_id"] for row in rows}
     facts.requirements = {**facts.requirements, **{numbers[p]: w[1] for p, w in zip(places, wanted, strict=True)}}
@@ -287,16 +289,6 @@ async def end_some(conn: Conn, facts: Facts, *, count: int) -> None:
             "INSERT INTO turn_corrections (tenant_id, profile_id, charged, held_seconds) VALUES ($1, $2, $3, $4)",
             tenant.id, g, attempt.charged, attempt.held_seconds,
         )  # fmt: skip
-
-
-@asynccontextmanager
-async def rolled_back(conn: Conn) -> AsyncIterator[None]:
-    example = conn.transaction()
-    await example.start()
-    try:
-        yield
-    finally:
-        await example.rollback()
 
 
 async def stored(conn: Conn) -> tuple[dict[TenantId, tuple[float, bool, float | None]], dict[int, float], float]:

@@ -24,10 +24,11 @@ from platform_core.domain.jobs import HELD, LEGAL_MOVES, OVER, JobStatus
 from platform_core.domain.scheduling import Profile, Requirement
 from platform_ops import migrate
 from platform_server.kit.clock import new_id, now
-from platform_server.store import attempts, claims, jobs, lanes, sweeps, tenants
+from platform_server.store import attempts, claims, jobs, sweeps, tenants
 from platform_server.store.attempts import Ended, Held, Outcome, ProgressNote, Report
 from platform_server.store.connection import Conn
 from platform_server.store.sql import load
+from world import a_lane
 
 Q, A, R = JobStatus.QUEUED, JobStatus.ASSIGNED, JobStatus.RUNNING
 C, F, X, E = JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED
@@ -70,7 +71,7 @@ async def a_job(conn: Conn, status: JobStatus) -> Job:
     profile = await claims.intern_profile(conn, Profile(frozenset(), frozenset({"nuclei"}), ""))
     await conn.execute("INSERT INTO agent_presence VALUES ($1, false, '-infinity', $2)", agent, profile)
     await tenants.put(conn, tenant, name="acme", plan="free", status="active")
-    (lane,) = await lanes.intern(conn, [(tenant, Requirement(frozenset(), "nuclei", None), 500)])
+    lane = await a_lane(conn, tenant, Requirement(frozenset(), "nuclei", None), 500)
     await conn.execute(
         "INSERT INTO commands (id, tenant_id, type, priority, status, payload, tool, lane_id, is_platform_job,"
         " queued_at, platform_agent_id, profile_id, cost, slot_held, attempt, auth_token_hash, auth_token_expires_at,"
