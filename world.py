@@ -20,7 +20,7 @@ from platform_core.domain.ids import AgentId, JobId, TenantId
 from platform_core.domain.jobs import JobType, Priority
 from platform_core.domain.scheduling import Profile, Requirement
 from platform_server.kit.clock import new_id
-from platform_server.store import agents, attempts, claims, jobs, polls, submissions, tenants
+from platform_server.store import agents, archive, attempts, claims, jobs, polls, submissions, tenants
 from platform_server.store.claims import HandedOut, Offer
 from platform_server.store.connection import Conn, Pool, acquire, transaction
 from platform_server.store.submissions import NewJob
@@ -208,7 +208,13 @@ class World:
         async with acquire(self.pool) as conn:
             await jobs.cancel(conn, handed_out.tenant, handed_out.job)
 
+    async def archived(self, *, ended: float = 0.0) -> int:
+        """Jobs that ended so many seconds ago leave `commands`; how many did."""
+        async with transaction(self.pool) as conn:
+            moved, _ = await archive.move_finished(conn, archive.FRONT, after=timedelta(seconds=ended), limit=1000)
+        return moved
+
     async def job(self, job: JobId) -> Any:
-        row = await self.pool.fetchrow("SELECT *, attempt_log::text AS log FROM commands WHERE id = $1", job)
+        row = await self.pool.fetchrow("SELECT *, attempt_log::text AS log FROM jobs WHERE id = $1", job)
         assert row is not None
         return row

@@ -143,6 +143,8 @@ async def test_a_job_that_nobody_knows_is_told_as_lost_and_one_that_it_completed
     completed, unknown = await world.held(agent), str(uuid4())
     await world.execute("UPDATE commands SET status = 'completed', slot_held = false, completed_at = clock_timestamp()")
     assert await told(beat, running_jobs=[str(completed.job), unknown]) == ([], [unknown])
+    assert await world.archived() == 1
+    assert await told(beat, running_jobs=[str(completed.job), unknown]) == ([], [unknown])
 
 
 async def test_a_running_job_of_another_agent_is_not_touched(world: Any, agent: AgentId, beat: Beat) -> None:

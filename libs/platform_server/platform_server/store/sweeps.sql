@@ -1,5 +1,6 @@
 -- Sweeps run under a worker's lease (see leases). They pass over rows that others hold: those are being written by
 -- somebody, and the next sweep sees what became of them. Nothing here waits for a lock, so nothing can deadlock.
+-- Walks through an index are bounded by statement_timestamp(): clock_timestamp(), which moves on, would be compared row by row.
 
 -- Held jobs whose attempt is over: the agent is gone or silent, the ack deadline passed, or nothing came by
 -- hand-out + timeout + 10 minutes, which is when the token ends. While the brake is on, only an administrator's word counts.
@@ -70,7 +71,7 @@ SELECT count(*)::int FROM freed;
 WITH old AS (
     SELECT id
     FROM commands
-    WHERE status = 'queued' AND is_platform_job AND queued_at <= clock_timestamp() - $2::interval
+    WHERE status = 'queued' AND is_platform_job AND queued_at <= statement_timestamp() - $2::interval
     ORDER BY queued_at, id
     LIMIT $1
     FOR NO KEY UPDATE SKIP LOCKED
@@ -137,22 +138,11 @@ WHERE NOT EXISTS (
 LIMIT $1
 RETURNING lane_id;
 
--- name: delete_finished
-WITH old AS (
-    SELECT id
-    FROM commands
-    WHERE completed_at <= clock_timestamp() - $2::interval AND is_platform_job AND NOT slot_held
-    ORDER BY completed_at
-    LIMIT $1
-    FOR UPDATE SKIP LOCKED
-)
-DELETE FROM commands USING old WHERE commands.id = old.id RETURNING commands.id;
-
 -- name: delete_old_idempotency_keys
 WITH old AS (
     SELECT tenant_id, key
     FROM idempotency_keys
-    WHERE created_at <= clock_timestamp() - $2::interval
+    WHERE created_at <= statement_timestamp() - $2::interval
     ORDER BY created_at
     LIMIT $1
     FOR UPDATE SKIP LOCKED

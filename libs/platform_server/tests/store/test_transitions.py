@@ -24,7 +24,7 @@ from platform_core.domain.jobs import HELD, LEGAL_MOVES, OVER, JobStatus
 from platform_core.domain.scheduling import Profile, Requirement
 from platform_ops import migrate
 from platform_server.kit.clock import new_id, now
-from platform_server.store import attempts, claims, jobs, sweeps, tenants
+from platform_server.store import archive, attempts, claims, jobs, sweeps, tenants
 from platform_server.store.attempts import Ended, Held, Outcome, ProgressNote, Report
 from platform_server.store.connection import Conn
 from platform_server.store.sql import load
@@ -35,7 +35,7 @@ C, F, X, E = JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED, JobStat
 
 ATTEMPT = 2
 HASH = "a" * 64
-DAY, MONTH = timedelta(days=1), timedelta(days=30)
+DAY = timedelta(days=1)
 REASON = "because"
 
 
@@ -150,7 +150,11 @@ WRITES: Mapping[str, tuple[Write, Mapping[JobStatus, JobStatus | None]]] = {
     "free unconfirmed": (lambda conn, _: sweeps.free_unconfirmed(conn, after=DAY, limit=10), {}),
     "expiry": (lambda conn, _: sweeps.expire(conn, after=DAY, limit=10), {Q: E}),
     "priority update": (lambda conn, _: sweeps.refresh_priorities(conn, sweeps.FRONT, limit=10), {}),
-    "retention": (lambda conn, _: sweeps.delete_finished(conn, after=MONTH, limit=10), dict.fromkeys([C, F, E], GONE)),
+    "archive": (
+        lambda conn, _: archive.move_finished(conn, archive.FRONT, after=DAY, limit=10),
+        dict.fromkeys([C, F, E], GONE),
+    ),
+    "retention": (lambda conn, _: archive.delete_old(conn, after=DAY, limit=10), {}),
     "delete tenant": (delete_tenant, dict.fromkeys([Q, A, R, X], GONE)),
 }
 
