@@ -13,7 +13,7 @@ from platform_server.kit.clock import new_id
 from platform_server.store import submissions
 from platform_server.store.connection import Conn, Pool, acquire
 from platform_server.store.submissions import Accepted
-from world import World, new_job
+from world import World, eventually, new_job
 
 QUEUED, OVER = 200, 3000
 
@@ -25,22 +25,35 @@ async def test_it_needs_read_committed(world: World, pool: Pool) -> None:
             await submissions.submit(conn, [new_job(tenant)])
 
 
-@pytest.mark.parametrize("seed", range(5))
-async def test_batches_of_the_same_new_tenants_and_requirements_never_wait_in_a_circle(
-    world: World, pool: Pool, other_pool: Pool, seed: int
+@pytest.mark.parametrize(
+    "shared", [True, False], ids=["the same new tenants", "each a tenant, the same new requirements"]
+)
+async def test_batches_never_wait_for_each_other_in_a_circle(
+    world: World, pool: Pool, other_pool: Pool, shared: bool
 ) -> None:
     """A deadlock's victim is tried again by the service; here it would be an error."""
-    draw, doors = Random(seed), cycle([pool, other_pool])
-    tenants = [await world.tenant() for _ in range(6)]
-    requirements = [Requirement(frozenset({str(n)}), "nuclei", None) for n in range(4)]
+    draw, doors = Random(7), cycle([pool, other_pool])
+    tenants = [await world.tenant() for _ in range(16)]
+    requirements = [Requirement(frozenset({str(n)}), "nuclei", None) for n in range(200)]
 
-    async def submit(through: Pool) -> list[Accepted | Exception]:
-        asked = [new_job(t, requirement=r) for t in draw.sample(tenants, 4) for r in draw.sample(requirements, 3)]
-        async with acquire(through) as conn:
+    async def submit(tenant: TenantId) -> list[Accepted | Exception]:
+        callers = draw.choices(tenants, k=200) if shared else [tenant] * 200
+        asked = [new_job(t, requirement=r) for t, r in zip(callers, draw.sample(requirements, 200), strict=True)]
+        async with acquire(next(doors)) as conn:
             return await submissions.submit(conn, asked)
 
-    answers = await asyncio.gather(*(submit(next(doors)) for _ in range(16)))
+    async with pool.acquire() as gate, gate.transaction():
+        await gate.execute("LOCK TABLE tenant_queues IN EXCLUSIVE MODE")
+        submitted = [asyncio.create_task(submit(tenant)) for tenant in tenants]
+        await eventually(lambda: all_wait(other_pool, count=16))
+    answers = await asyncio.gather(*submitted)
     assert all(isinstance(answer, Accepted) for batch in answers for answer in batch)
+
+
+async def all_wait(pool: Pool, *, count: int) -> bool:
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    waiting: int = await pool.fetchval(asked)
+    return waiting == count
 
 
 async def test_it_reads_what_waits_even_by_a_plan_that_was_made_for_empty_tables(conn: Conn) -> None:
