@@ -22,7 +22,8 @@ from platform_core.domain.scheduling import Profile, Requirement
 from platform_server.kit.clock import new_id
 from platform_server.store import agents, archive, attempts, claims, jobs, polls, submissions, tenants
 from platform_server.store.claims import HandedOut, Offer
-from platform_server.store.connection import Pool, acquire, transaction
+from platform_server.store.connection import Conn, Pool, acquire, transaction
+from platform_server.store.submissions import NewJob
 
 JWT_SECRET = "a secret of at least thirty-two bytes"
 KEY = b"0" * 32
@@ -41,6 +42,50 @@ def bearer(secret: str = JWT_SECRET, **claims: object) -> str:
         **claims,
     }
     return jwt.encode({k: v for k, v in facts.items() if v is not None}, secret, algorithm="HS256")
+
+
+def new_job(tenant: TenantId, **other: Any) -> NewJob:
+    facts: dict[str, Any] = {
+        "id": JobId(new_id()),
+        "type": JobType.SCAN,
+        "priority": Priority.NORMAL,
+        "payload": '{"tool": "nuclei", "target": "example.com"}',
+        "requirement": REQUIREMENT,
+        "timeout_seconds": 1800,
+        "auth_token_hash": "0" * 64,
+        "retry_of": None,
+        "traceparent": None,
+        "key": None,
+        "body_hash": "",
+    }
+    return NewJob(tenant=tenant, **{**facts, **other})
+
+
+async def a_lane(conn: Conn, tenant: TenantId, requirement: Requirement, base: int) -> int:
+    """The lane of such jobs; made when there is none."""
+    asked = [*sorted(requirement.capabilities)], requirement.tool or "", requirement.preferred_region or ""
+    await conn.execute(
+        "INSERT INTO requirements (capabilities, tool, preferred_region) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        *asked,
+    )
+    lane: int = await conn.fetchval(
+        "INSERT INTO lanes (tenant_id, requirement_id, base)"
+        " SELECT $1, id, $2 FROM requirements WHERE (capabilities, tool, preferred_region) = ($3, $4, $5)"
+        " ON CONFLICT (tenant_id, requirement_id, base) DO UPDATE SET base = excluded.base RETURNING id",
+        tenant, base, *asked,
+    )  # fmt: skip
+    return lane
+
+
+@asynccontextmanager
+async def rolled_back(conn: Conn) -> AsyncIterator[None]:
+    """One of many examples on a connection in a transaction."""
+    example = conn.transaction()
+    await example.start()
+    try:
+        yield
+    finally:
+        await example.rollback()
 
 
 @asynccontextmanager
@@ -128,14 +173,9 @@ class World:
         traceparent: str | None = None,
     ) -> list[JobId]:
         asked = [
-            submissions.NewJob(
-                id=JobId(new_id()), tenant=tenant, type=JobType.SCAN, priority=priority, payload='{"tool": "nuclei"}',
-                requirement=requirement, timeout_seconds=1800, auth_token_hash="0" * 64, retry_of=None,
-                traceparent=traceparent, key=None, body_hash="",
-            )
-            for _ in range(count)
-        ]  # fmt: skip
-        async with transaction(self.pool) as conn:
+            new_job(tenant, priority=priority, requirement=requirement, traceparent=traceparent) for _ in range(count)
+        ]
+        async with acquire(self.pool) as conn:
             accepted = await submissions.submit(conn, asked)
         assert all(isinstance(one, submissions.Accepted) for one in accepted), accepted
         return [job.id for job in asked]

@@ -22,11 +22,13 @@ from platform_core.domain.errors import (
 from platform_core.domain.ids import SYSTEM_TENANT, AgentId, JobId, TenantId
 from platform_core.domain.jobs import HELD, LEGAL_MOVES, OVER, JobStatus
 from platform_core.domain.scheduling import Profile, Requirement
+from platform_ops import migrate
 from platform_server.kit.clock import new_id, now
-from platform_server.store import archive, attempts, claims, jobs, lanes, sweeps, tenants
+from platform_server.store import archive, attempts, claims, jobs, sweeps, tenants
 from platform_server.store.attempts import Ended, Held, Outcome, ProgressNote, Report
 from platform_server.store.connection import Conn
 from platform_server.store.sql import load
+from world import a_lane
 
 Q, A, R = JobStatus.QUEUED, JobStatus.ASSIGNED, JobStatus.RUNNING
 C, F, X, E = JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED
@@ -69,7 +71,7 @@ async def a_job(conn: Conn, status: JobStatus) -> Job:
     profile = await claims.intern_profile(conn, Profile(frozenset(), frozenset({"nuclei"}), ""))
     await conn.execute("INSERT INTO agent_presence VALUES ($1, false, '-infinity', $2)", agent, profile)
     await tenants.put(conn, tenant, name="acme", plan="free", status="active")
-    (lane,) = await lanes.intern(conn, [(tenant, Requirement(frozenset(), "nuclei", None), 500)])
+    lane = await a_lane(conn, tenant, Requirement(frozenset(), "nuclei", None), 500)
     await conn.execute(
         "INSERT INTO commands (id, tenant_id, type, priority, status, payload, tool, lane_id, is_platform_job,"
         " queued_at, platform_agent_id, profile_id, cost, slot_held, attempt, auth_token_hash, auth_token_expires_at,"
@@ -90,11 +92,18 @@ async def claim(conn: Conn, job: Job) -> None:
     await claims.claim_at(conn, offers, slots=slots, token_hash=lambda *_: HASH, patience=timedelta(0), now=now())
 
 
+async def claim_for_one(conn: Conn, job: Job) -> None:
+    offer = claims.Offer(job.agent, job.profile, 1, 0.0)
+    slots = await claims.slots(conn)
+    await claims.claim_for_one(conn, offer, slots=slots, token_hash=lambda *_: HASH, patience=timedelta(0), now=now())
+
+
 async def assign(conn: Conn, job: Job) -> None:
     """What a claim writes about a job that was queued when it looked, and may be anything now."""
     await conn.fetch(
-        claims.SQL["assign_if_queued"], [job.id], [job.agent], [job.profile], [1.0], [HASH], now(), *[[]] * 11, 1.0
-    )
+        claims.SQL["assign_if_queued"],
+        [job.id], [job.agent], [job.profile], [1.0], [1.0], [HASH], now(), *[[]] * 11, 1.0,
+    )  # fmt: skip
 
 
 async def complete(conn: Conn, job: Job) -> None:
@@ -124,6 +133,7 @@ GONE = None
 
 WRITES: Mapping[str, tuple[Write, Mapping[JobStatus, JobStatus | None]]] = {
     "claim": (claim, {Q: A}),
+    "claim for one": (claim_for_one, {Q: A}),
     "assign": (assign, {Q: A}),
     "ack": (lambda conn, job: attempts.ack(conn, [job.held]), {A: R}),
     "progress": (lambda conn, job: attempts.progress(conn, [ProgressNote(job.held, 50, None)]), {}),
@@ -173,12 +183,12 @@ def test_the_writes_make_every_legal_move_and_no_other() -> None:
 
 def test_no_other_statement_moves_a_job() -> None:
     """A statement that is new here belongs into the table above."""
-    moving = {
-        name
-        for table in ("agents", "attempts", "claims", "jobs", "leases", "presence", "sweeps", "tenants")
-        for name, text in load(table).items()
-        if re.search(r"UPDATE commands\s+SET status\b", text)
-    }
+    tables = ("agents", "attempts", "claims", "jobs", "leases", "presence", "sweeps", "tenants")
+    statements = {name: text for table in tables for name, text in load(table).items()}
+    for migration in migrate.folder().glob("*.sql"):
+        _, *functions = re.split(r"CREATE FUNCTION (\w+)", migration.read_text(encoding="utf-8"))
+        statements |= dict(zip(functions[::2], functions[1::2], strict=True))
+    moving = {name for name, text in statements.items() if re.search(r"UPDATE commands\s+SET status\b", text)}
     assert moving == {
         "assign_if_queued", "ack_if_current_attempt", "complete_if_current_attempt", "requeue_if_held_on_attempt",
         "fail_if_held_on_attempt", "cancel_if_open", "expire_old",
