@@ -46,7 +46,7 @@ FOR_PEOPLE = frozenset({"jobs.stats", "jobs.stats_by_priority", "jobs.stats_by_t
 RANKING = frozenset({"lane_heads", "lanes", "tenants", "tenant_turns"})
 # Read whole for a good reason.
 BY_DESIGN: Mapping[str, frozenset[str]] = {
-    "claims.rank": RANKING,
+    "claims.begin": RANKING,
     # Once a minute, a look into the queue for each lane.
     "sweeps.wake_forgotten_lanes": RANKING,
     **dict.fromkeys(FOR_PEOPLE, frozenset({"commands"})),

@@ -7,8 +7,8 @@ from planning.watch import Watching, large, watching
 
 # What a job's way, its tenant and its agent need; each of them was seen.
 HOT = {
-    "submissions.room", "submissions.insert_jobs", "lanes.find", "idempotency.find", "idempotency.remember",
-    "claims.lock", "agents.identity", "polls.note_polls", "polls.any_queued",
+    "submissions.submit", "idempotency.find", "idempotency.remember", "claims.lock", "claims.begin",
+    "claims.assign_if_queued", "agents.identity", "polls.note_polls", "polls.any_queued",
     "attempts.ack_if_current_attempt", "attempts.progress_if_current_attempt", "attempts.complete_if_current_attempt",
     "attempts.standing", "attempts.requeue_if_held_on_attempt", "presence.note_heartbeats", "presence.jobs_of_agents",
     "jobs.page", "jobs.page_of_uncompleted", "jobs.positions", "archive.move_finished", "archive.delete_old",
