@@ -7,7 +7,7 @@ from typing import Any
 
 from platform_core.domain import costs, rule
 from platform_core.domain.ids import JobId, TenantId
-from platform_core.domain.scheduling import Decision, Offer, QueuedJob, Snapshot, Standing, Tenant, charge
+from platform_core.domain.scheduling import Decision, HandOut, Offer, QueuedJob, Snapshot, Standing, Tenant, charge
 from platform_server.store.claim_reads import Look, Waiting
 from platform_server.store.connection import Conn
 from platform_server.store.sql import load
@@ -49,7 +49,6 @@ class Batch:
         """Write all that was decided and all that changed; returns the rows of the jobs that were still queued."""
         decided = self.decision.handed_out
         attempts = {job.id: job.attempt for jobs in self._jobs.values() for job in jobs}
-        weights = {ranked.tenant_id: ranked.weight for ranked in self._ranking.tenants}
         turns = {**self._look.turns, **self.decision.turns}
         moved = {g: v for g, v in self.decision.virtual_times.items() if v != self._look.virtual_times.get(g, 0.0)}
         heads = self._heads()
@@ -61,7 +60,6 @@ class Batch:
             [h.agent for h in decided],
             [h.profile for h in decided],
             [h.cost for h in decided],
-            [charge(cost=h.cost, weight=weights[h.tenant]) for h in decided],
             [token_hash(h.job, attempts[h.job] + 1) for h in decided],
             self._look.now,
             list(turns),
@@ -77,7 +75,17 @@ class Batch:
             self._look.wakes,
             self._look.fleet_mean,
         )
-        return {row["id"]: row for row in rows}
+        assigned = {row["id"]: row for row in rows}
+        if len(assigned) < len(decided):
+            await self._give_back(conn, [h for h in decided if h.job not in assigned])
+        return assigned
+
+    async def _give_back(self, conn: Conn, gone: Sequence[HandOut]) -> None:
+        weights = {ranked.tenant_id: ranked.weight for ranked in self._ranking.tenants}
+        turns: dict[TenantId, float] = defaultdict(float)
+        for h in gone:
+            turns[h.tenant] += charge(cost=h.cost, weight=weights[h.tenant])
+        await conn.execute(SQL["give_back"], list(turns), list(turns.values()))
 
     def _decided(self) -> Decision:
         held: dict[TenantId, dict[int, int]] = defaultdict(dict)

@@ -1,14 +1,10 @@
 """The claim: one at a time in the cell, in batches. SQL ranks the tenants, the rule decides, SQL writes that down."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
-
-import asyncpg
-import msgspec
-from msgspec import Struct
+from typing import Any
 
 from platform_core.domain import scheduling
 from platform_core.domain.ids import AgentId, JobId, TenantId
@@ -90,15 +86,8 @@ async def claim(
     """
 
     async def once() -> Claimed:
-        async with acquire(pool) as conn:
-            if len(offers) == 1:
-                # One statement, a transaction of its own.
-                with suppress(TooShallow):
-                    return await claim_for_one(
-                        conn, *offers, slots=slots, token_hash=token_hash, patience=region_patience
-                    )
-            async with _locked(conn):
-                return await claim_at(conn, offers, slots=slots, token_hash=token_hash, patience=region_patience)
+        async with acquire(pool) as conn, _locked(conn):
+            return await claim_at(conn, offers, slots=slots, token_hash=token_hash, patience=region_patience)
 
     return await retry_deadlock(once)
 
@@ -145,87 +134,6 @@ async def claim_at(
     return Claimed(handed_out, left_waiting=batch.left_waiting, unable={o.agent for o in offers} - able)
 
 
-async def claim_for_one(
-    conn: Conn,
-    offer: Offer,
-    *,
-    slots: Mapping[int, int],
-    token_hash: TokenHash,
-    patience: timedelta,
-    now: datetime | None = None,
-) -> Claimed:
-    """The same claim, for a single poll, in one statement that takes the lock itself. Raises TooShallow.
-
-    A job's row has the hash of its first token, by the key of whoever submitted it; what does not fit is signed anew.
-    """
-    try:
-        text = await conn.fetchval(
-            SQL["claim_for_one"],
-            offer.agent, offer.profile, offer.max_jobs, list(slots), list(slots.values()), patience.total_seconds(),
-            now,
-        )  # fmt: skip
-    except asyncpg.PostgresError as error:
-        if error.sqlstate == _TOO_SHALLOW:
-            raise TooShallow from error
-        raise
-    told = msgspec.json.decode(text, type=_ClaimedForOne)
-    hashes = {job.id: token_hash(job.id, job.attempt) for job in told.handed_out}
-    unsigned = [job for job in told.handed_out if job.auth_token_hash != hashes[job.id]]
-    if unsigned:
-        await conn.execute(
-            SQL["sign"], [job.id for job in unsigned], [job.attempt for job in unsigned],
-            [hashes[job.id] for job in unsigned],
-        )  # fmt: skip
-    return Claimed(
-        [job.at(told.now) for job in told.handed_out],
-        left_waiting=told.left_waiting,
-        unable=frozenset() if told.able else {offer.agent},
-    )
-
-
-class TooShallow(Exception):
-    """A lane was not read deep enough: the claim in several steps reads on."""
-
-
-_TOO_SHALLOW: Final = "PA001"
-
-
-class _Assigned(Struct, frozen=True):
-    id: JobId
-    tenant_id: TenantId
-    agent_id: AgentId
-    attempt: int
-    type: str
-    payload: msgspec.Raw
-    timeout_seconds: int
-    traceparent: str | None
-    queued_at: datetime
-    auth_token_hash: str
-
-    def at(self, now: datetime) -> HandedOut:
-        return HandedOut(
-            job=self.id,
-            tenant=self.tenant_id,
-            agent=self.agent_id,
-            attempt=self.attempt,
-            type=self.type,
-            payload=bytes(self.payload),
-            timeout_seconds=self.timeout_seconds,
-            traceparent=self.traceparent,
-            assigned_at=now,
-            waited=now - self.queued_at,
-        )
-
-
-class _ClaimedForOne(Struct, frozen=True):
-    """``able``: the agent could take a job, were there one."""
-
-    now: datetime
-    handed_out: list[_Assigned]
-    left_waiting: bool
-    able: bool
-
-
 def _offer(o: Offer, look: Look) -> scheduling.Offer:
     agent = look.offering[o.agent]
     return scheduling.Offer(o.agent, o.profile, agent.running, agent.max_concurrent, o.max_jobs, o.waiting_since)
@@ -235,7 +143,7 @@ def _handed_out(row: Any, *, now: datetime) -> HandedOut:
     return HandedOut(
         job=row["id"],
         tenant=row["tenant_id"],
-        agent=row["agent_id"],
+        agent=row["platform_agent_id"],
         attempt=row["attempt"],
         type=row["type"],
         payload=row["payload"].encode(),

@@ -37,20 +37,70 @@ CROSS JOIN LATERAL (
 ) AS job
 ORDER BY job.queued_at, job.id;
 
--- All that the claim writes (migration 000089).
+-- All that the claim writes, in one statement. Rows of jobs are locked in one order before any is written; a job that was
+-- cancelled or expired meanwhile is left out. No other part reads another.
 -- name: assign_if_queued
-SELECT
-    id, tenant_id, platform_agent_id AS agent_id, attempt, type, payload::text AS payload, timeout_seconds, traceparent,
-    queued_at
-FROM assign_if_queued($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
-
--- A whole claim for a single poll, in one round trip (migration 000089).
--- name: claim_for_one
-SELECT claim_for_one($1, $2, $3, $4, $5, $6, $7);
-
--- The tokens of attempts for which the job did not have the hash yet.
--- name: sign
+WITH wanted AS (
+    SELECT job, agent, profile, cost, token_hash
+    FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::double precision[], $5::text[])
+        AS wanted (job, agent, profile, cost, token_hash)
+), locked AS (
+    SELECT commands.id
+    FROM commands
+    WHERE commands.id = ANY ($1::uuid[]) AND commands.status = 'queued'
+    ORDER BY commands.tenant_id, commands.id
+    FOR NO KEY UPDATE
+), turns AS (
+    INSERT INTO tenant_turns AS present (tenant_id, turn, contending, mean_seconds)
+    SELECT tenant_id, turn, contending, mean_seconds
+    FROM unnest($7::uuid[], $8::double precision[], $9::boolean[], $10::double precision[])
+        AS latest (tenant_id, turn, contending, mean_seconds)
+    ON CONFLICT (tenant_id) DO UPDATE
+    SET turn = excluded.turn, contending = excluded.contending, mean_seconds = excluded.mean_seconds
+    WHERE (present.turn, present.contending, present.mean_seconds)
+        IS DISTINCT FROM (excluded.turn, excluded.contending, excluded.mean_seconds)
+), virtual_times AS (
+    INSERT INTO profile_turns (profile_id, v)
+    SELECT profile_id, v FROM unnest($11::int[], $12::double precision[]) AS latest (profile_id, v)
+    ON CONFLICT (profile_id) DO UPDATE SET v = excluded.v
+), heads AS (
+    INSERT INTO lane_heads (lane_id, tenant_id, requirement_id, base, queued_at, at)
+    SELECT lanes.id, lanes.tenant_id, lanes.requirement_id, lanes.base, latest.queued_at, extract(epoch FROM latest.queued_at)
+    FROM unnest($13::bigint[], $14::timestamptz[]) AS latest (lane_id, queued_at)
+    JOIN lanes ON lanes.id = latest.lane_id
+    ON CONFLICT (lane_id) DO UPDATE SET queued_at = excluded.queued_at, at = excluded.at
+), emptied AS (
+    DELETE FROM lane_heads WHERE lane_id = ANY ($15::bigint[])
+), folded AS (
+    DELETE FROM turn_corrections WHERE id = ANY ($16::bigint[])
+), looked AS (
+    DELETE FROM lane_wakes WHERE id = ANY ($17::bigint[])
+), mean AS (
+    UPDATE fleet SET mean_seconds = $18 WHERE mean_seconds <> $18
+)
 UPDATE commands
-SET auth_token_hash = signed.token_hash
-FROM unnest($1::uuid[], $2::int[], $3::text[]) AS signed (job, attempt, token_hash)
-WHERE commands.id = signed.job AND commands.attempt = signed.attempt AND commands.status = 'assigned';
+SET status = 'assigned',
+    platform_agent_id = wanted.agent,
+    profile_id = wanted.profile,
+    cost = wanted.cost,
+    attempt = commands.attempt + 1,
+    slot_held = true,
+    assigned_at = $6::timestamptz,
+    started_at = NULL,
+    progress = NULL,
+    message = NULL,
+    auth_token_hash = wanted.token_hash,
+    auth_token_expires_at = $6::timestamptz + commands.timeout_seconds * interval '1 second' + interval '10 minutes'
+FROM wanted
+JOIN locked ON locked.id = wanted.job
+WHERE commands.id = wanted.job
+RETURNING
+    commands.id, commands.tenant_id, commands.platform_agent_id, commands.attempt, commands.type,
+    commands.payload::text AS payload, commands.timeout_seconds, commands.traceparent, commands.queued_at;
+
+-- A job that was cancelled under the claim's hands is not charged.
+-- name: give_back
+UPDATE tenant_turns
+SET turn = tenant_turns.turn - charged.turns
+FROM unnest($1::uuid[], $2::double precision[]) AS charged (tenant_id, turns)
+WHERE tenant_turns.tenant_id = charged.tenant_id;

@@ -14,7 +14,7 @@ from platform_core.domain.jobs import JobStatus, Priority
 from platform_core.domain.scheduling import Profile
 from platform_server.store import agents, attempts, claims, jobs, polls
 from platform_server.store.claims import Claimed, Offer
-from platform_server.store.connection import Conn, Pool, acquire, open_pool, transaction
+from platform_server.store.connection import Conn, Pool, open_pool, transaction
 from world import World, eventually, token
 
 PATIENCE = timedelta(seconds=30)
@@ -122,22 +122,6 @@ async def test_the_attempt_rises_with_every_hand_out_put_backs_included(world: W
         async with transaction(pool) as conn:
             await attempts.requeue_of_agent(conn, scanner, outcome=AttemptOutcome.PUT_BACK, reason="the poll has gone")
     assert (await world.job(job))["retry_count"] == 0
-
-
-async def test_where_a_lane_was_not_read_deep_enough_the_claim_in_steps_reads_on(world: World, pool: Pool) -> None:
-    """Of the free tenant's lane two jobs are read: it is not expected to get more of five beside an enterprise."""
-    light, heavy = await on_plan(world, "free"), await on_plan(world, "enterprise")
-    await world.submit(light, count=9)
-    await world.submit(heavy)
-    scanner = await world.agent()
-    async with acquire(pool) as conn:
-        profile = await claims.intern_profile(conn, PROFILE)
-        offer = Offer(scanner, profile, 5, 0.0)
-        with pytest.raises(claims.TooShallow):
-            await claims.claim_for_one(conn, offer, slots={profile: 5}, token_hash=token, patience=PATIENCE)
-    claimed = await poll(pool, scanner, max_jobs=5)
-    assert sorted(h.tenant for h in claimed.handed_out) == sorted([light, light, heavy])
-    assert claimed.left_waiting
 
 
 async def test_a_job_token_lives_until_hand_out_plus_timeout_plus_10_minutes(world: World) -> None:

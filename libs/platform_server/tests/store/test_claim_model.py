@@ -4,8 +4,7 @@ The facts are the test's own: they are written into Postgres as rows, and told t
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -320,56 +319,16 @@ async def test_the_claim_hands_out_the_models_jobs_to_the_models_agents_in_the_m
         for _ in range(claims_in_a_row):
             await submit(conn, facts, count=jobs)
             await end_some(conn, facts, count=ended)
-            await compare(conn, facts, facts.offers(offers), in_steps)
-
-
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    seed=st.integers(0, 2**32),
-    tenants=st.integers(1, 6),
-    agents=st.integers(1, 5),
-    jobs=st.integers(0, 30),
-    ended=st.integers(0, 3),
-    claims_in_a_row=st.integers(1, 5),
-)
-async def test_so_does_the_claim_for_a_single_poll(
-    conn: Conn, seed: int, tenants: int, agents: int, jobs: int, ended: int, claims_in_a_row: int
-) -> None:
-    async with rolled_back(conn):
-        facts = await invent(conn, Random(seed), tenants=tenants, agents=agents)
-        for _ in range(claims_in_a_row):
-            await submit(conn, facts, count=jobs)
-            await end_some(conn, facts, count=ended)
-            await compare(conn, facts, facts.offers(1), for_one)
-
-
-Claim = Callable[[Conn, Facts, Sequence[claims.Offer]], Awaitable[claims.Claimed]]
-
-
-async def in_steps(conn: Conn, facts: Facts, polls: Sequence[claims.Offer]) -> claims.Claimed:
-    slots = await claims.slots(conn)
-    return await claims.claim_at(conn, polls, slots=slots, token_hash=lambda *_: "", patience=PATIENCE, now=facts.now)
-
-
-async def for_one(conn: Conn, facts: Facts, polls: Sequence[claims.Offer]) -> claims.Claimed:
-    """As `claims.claim` does it: where a lane was not read deep enough, the claim in steps reads on."""
-    slots = await claims.slots(conn)
-    with suppress(claims.TooShallow):
-        async with conn.transaction():
-            return await claims.claim_for_one(
-                conn, *polls, slots=slots, token_hash=lambda *_: "", patience=PATIENCE, now=facts.now
+            polls = facts.offers(offers)
+            slots = await claims.slots(conn)
+            claimed = await claims.claim_at(
+                conn, polls, slots=slots, token_hash=lambda *_: "", patience=PATIENCE, now=facts.now
             )
-    return await in_steps(conn, facts, polls)
-
-
-async def compare(conn: Conn, facts: Facts, polls: Sequence[claims.Offer], claim: Claim) -> None:
-    """A claim, with the model; twenty seconds later is the next one."""
-    claimed = await claim(conn, facts, polls)
-    decision = facts.decide(polls)
-    assert [(h.job, h.agent) for h in claimed.handed_out] == [(h.job, h.agent) for h in decision.handed_out]
-    facts.note(decision)
-    assert claimed.left_waiting == bool(facts.queued)
-    turns, virtual_times, fleet_mean = await stored(conn)
-    assert turns == {t.id: (t.turn, t.contending, t.mean) for t in facts.tenants}
-    assert (virtual_times, fleet_mean) == (facts.virtual_times, facts.fleet_mean)
-    facts.now += timedelta(seconds=20)
+            decision = facts.decide(polls)
+            assert [(h.job, h.agent) for h in claimed.handed_out] == [(h.job, h.agent) for h in decision.handed_out]
+            facts.note(decision)
+            assert claimed.left_waiting == bool(facts.queued)
+            turns, virtual_times, fleet_mean = await stored(conn)
+            assert turns == {t.id: (t.turn, t.contending, t.mean) for t in facts.tenants}
+            assert (virtual_times, fleet_mean) == (facts.virtual_times, facts.fleet_mean)
+            facts.now += timedelta(seconds=20)

@@ -22,7 +22,6 @@ from platform_core.domain.errors import (
 from platform_core.domain.ids import SYSTEM_TENANT, AgentId, JobId, TenantId
 from platform_core.domain.jobs import HELD, LEGAL_MOVES, OVER, JobStatus
 from platform_core.domain.scheduling import Profile, Requirement
-from platform_ops import migrate
 from platform_server.kit.clock import new_id, now
 from platform_server.store import archive, attempts, claims, jobs, sweeps, tenants
 from platform_server.store.attempts import Ended, Held, Outcome, ProgressNote, Report
@@ -92,18 +91,11 @@ async def claim(conn: Conn, job: Job) -> None:
     await claims.claim_at(conn, offers, slots=slots, token_hash=lambda *_: HASH, patience=timedelta(0), now=now())
 
 
-async def claim_for_one(conn: Conn, job: Job) -> None:
-    offer = claims.Offer(job.agent, job.profile, 1, 0.0)
-    slots = await claims.slots(conn)
-    await claims.claim_for_one(conn, offer, slots=slots, token_hash=lambda *_: HASH, patience=timedelta(0), now=now())
-
-
 async def assign(conn: Conn, job: Job) -> None:
     """What a claim writes about a job that was queued when it looked, and may be anything now."""
     await conn.fetch(
-        claims.SQL["assign_if_queued"],
-        [job.id], [job.agent], [job.profile], [1.0], [1.0], [HASH], now(), *[[]] * 11, 1.0,
-    )  # fmt: skip
+        claims.SQL["assign_if_queued"], [job.id], [job.agent], [job.profile], [1.0], [HASH], now(), *[[]] * 11, 1.0
+    )
 
 
 async def complete(conn: Conn, job: Job) -> None:
@@ -133,7 +125,6 @@ GONE = None
 
 WRITES: Mapping[str, tuple[Write, Mapping[JobStatus, JobStatus | None]]] = {
     "claim": (claim, {Q: A}),
-    "claim for one": (claim_for_one, {Q: A}),
     "assign": (assign, {Q: A}),
     "ack": (lambda conn, job: attempts.ack(conn, [job.held]), {A: R}),
     "progress": (lambda conn, job: attempts.progress(conn, [ProgressNote(job.held, 50, None)]), {}),
@@ -183,12 +174,12 @@ def test_the_writes_make_every_legal_move_and_no_other() -> None:
 
 def test_no_other_statement_moves_a_job() -> None:
     """A statement that is new here belongs into the table above."""
-    tables = ("agents", "attempts", "claims", "jobs", "leases", "presence", "sweeps", "tenants")
-    statements = {name: text for table in tables for name, text in load(table).items()}
-    for migration in migrate.folder().glob("*.sql"):
-        _, *functions = re.split(r"CREATE FUNCTION (\w+)", migration.read_text(encoding="utf-8"))
-        statements |= dict(zip(functions[::2], functions[1::2], strict=True))
-    moving = {name for name, text in statements.items() if re.search(r"UPDATE commands\s+SET status\b", text)}
+    moving = {
+        name
+        for table in ("agents", "attempts", "claims", "jobs", "leases", "presence", "sweeps", "tenants")
+        for name, text in load(table).items()
+        if re.search(r"UPDATE commands\s+SET status\b", text)
+    }
     assert moving == {
         "assign_if_queued", "ack_if_current_attempt", "complete_if_current_attempt", "requeue_if_held_on_attempt",
         "fail_if_held_on_attempt", "cancel_if_open", "expire_old",

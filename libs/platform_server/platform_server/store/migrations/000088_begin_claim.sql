@@ -11,7 +11,6 @@ CREATE FUNCTION fold_corrections(
     OUT fleet_mean double precision
 )
 LANGUAGE plpgsql STABLE
-SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     one record;
@@ -73,7 +72,6 @@ CREATE FUNCTION begin_claim(
     at_instant timestamptz
 ) RETURNS json
 LANGUAGE plpgsql VOLATILE
-SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
