@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up down logs status demo test test-compose check types fmt lock migrate-up migrate-down migrate-status \
-	bench bench-short simulate
+	bench bench-short simulate plans
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,3 +82,6 @@ bench-short: setup ## the same for seconds: it shows that it works, and nothing 
 
 simulate: setup ## the scheduling rule over hours of load, on a virtual clock
 	$(BIN)/python bench/simulate.py
+
+plans: setup ## plans of all statements with up to a million jobs, into docs/plans.md (two minutes)
+	$(BIN)/python bench/plans.py

@@ -20,9 +20,10 @@ from platform_core.domain.ids import AgentId, JobId, TenantId
 from platform_core.domain.jobs import JobType, Priority
 from platform_core.domain.scheduling import Profile, Requirement
 from platform_server.kit.clock import new_id
-from platform_server.store import agents, attempts, claims, jobs, polls, submissions, tenants
+from platform_server.store import agents, archive, attempts, claims, jobs, polls, submissions, tenants
 from platform_server.store.claims import HandedOut, Offer
-from platform_server.store.connection import Pool, acquire, transaction
+from platform_server.store.connection import Conn, Pool, acquire, transaction
+from platform_server.store.submissions import NewJob
 
 JWT_SECRET = "a secret of at least thirty-two bytes"
 KEY = b"0" * 32
@@ -41,6 +42,50 @@ def bearer(secret: str = JWT_SECRET, **claims: object) -> str:
         **claims,
     }
     return jwt.encode({k: v for k, v in facts.items() if v is not None}, secret, algorithm="HS256")
+
+
+def new_job(tenant: TenantId, **other: Any) -> NewJob:
+    facts: dict[str, Any] = {
+        "id": JobId(new_id()),
+        "type": JobType.SCAN,
+        "priority": Priority.NORMAL,
+        "payload": '{"tool": "nuclei", "target": "example.com"}',
+        "requirement": REQUIREMENT,
+        "timeout_seconds": 1800,
+        "auth_token_hash": "0" * 64,
+        "retry_of": None,
+        "traceparent": None,
+        "key": None,
+        "body_hash": "",
+    }
+    return NewJob(tenant=tenant, **{**facts, **other})
+
+
+async def a_lane(conn: Conn, tenant: TenantId, requirement: Requirement, base: int) -> int:
+    """The lane of such jobs; made when there is none."""
+    asked = [*sorted(requirement.capabilities)], requirement.tool or "", requirement.preferred_region or ""
+    await conn.execute(
+        "INSERT INTO requirements (capabilities, tool, preferred_region) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        *asked,
+    )
+    lane: int = await conn.fetchval(
+        "INSERT INTO lanes (tenant_id, requirement_id, base)"
+        " SELECT $1, id, $2 FROM requirements WHERE (capabilities, tool, preferred_region) = ($3, $4, $5)"
+        " ON CONFLICT (tenant_id, requirement_id, base) DO UPDATE SET base = excluded.base RETURNING id",
+        tenant, base, *asked,
+    )  # fmt: skip
+    return lane
+
+
+@asynccontextmanager
+async def rolled_back(conn: Conn) -> AsyncIterator[None]:
+    """One of many examples on a connection in a transaction."""
+    example = conn.transaction()
+    await example.start()
+    try:
+        yield
+    finally:
+        await example.rollback()
 
 
 @asynccontextmanager
@@ -128,14 +173,9 @@ class World:
         traceparent: str | None = None,
     ) -> list[JobId]:
         asked = [
-            submissions.NewJob(
-                id=JobId(new_id()), tenant=tenant, type=JobType.SCAN, priority=priority, payload='{"tool": "nuclei"}',
-                requirement=requirement, timeout_seconds=1800, auth_token_hash="0" * 64, retry_of=None,
-                traceparent=traceparent, key=None, body_hash="",
-            )
-            for _ in range(count)
-        ]  # fmt: skip
-        async with transaction(self.pool) as conn:
+            new_job(tenant, priority=priority, requirement=requirement, traceparent=traceparent) for _ in range(count)
+        ]
+        async with acquire(self.pool) as conn:
             accepted = await submissions.submit(conn, asked)
         assert all(isinstance(one, submissions.Accepted) for one in accepted), accepted
         return [job.id for job in asked]
@@ -145,7 +185,11 @@ class World:
             profile = await claims.intern_profile(conn, Profile(frozenset({"nuclei"}), frozenset({"nuclei"}), ""))
             await polls.note(conn, {agent: profile})
         offers = [Offer(agent, profile, count, 0.0)]
-        claimed = await claims.claim(self.pool, offers, token_hash=token, region_patience=timedelta(seconds=30))
+        async with self.pool.acquire() as conn:
+            slots = await claims.slots(conn)
+        claimed = await claims.claim(
+            self.pool, offers, slots=slots, token_hash=token, region_patience=timedelta(seconds=30)
+        )
         assert len(claimed.handed_out) == count
         return list(claimed.handed_out)
 
@@ -164,7 +208,13 @@ class World:
         async with acquire(self.pool) as conn:
             await jobs.cancel(conn, handed_out.tenant, handed_out.job)
 
+    async def archived(self, *, ended: float = 0.0) -> int:
+        """Jobs that ended so many seconds ago leave `commands`; how many did."""
+        async with transaction(self.pool) as conn:
+            moved, _ = await archive.move_finished(conn, archive.FRONT, after=timedelta(seconds=ended), limit=1000)
+        return moved
+
     async def job(self, job: JobId) -> Any:
-        row = await self.pool.fetchrow("SELECT *, attempt_log::text AS log FROM commands WHERE id = $1", job)
+        row = await self.pool.fetchrow("SELECT *, attempt_log::text AS log FROM jobs WHERE id = $1", job)
         assert row is not None
         return row

@@ -74,10 +74,14 @@ async def _claim_ms(dsn: str, *, rounds: int) -> float:
     """The median; between claims their jobs end, and as many come anew."""
     agents = await _agents(dsn)
     async with open_pool(dsn, size=1, name="claim") as pool:
+        async with pool.acquire() as conn:
+            slots = await claims.slots(conn)
 
         async def claim() -> None:
             offers = [Offer(agent, 1, 1, float(n)) for n, agent in enumerate(agents)]
-            claimed = await claims.claim(pool, offers, token_hash=_token_hash, region_patience=timedelta(seconds=30))
+            claimed = await claims.claim(
+                pool, offers, slots=slots, token_hash=_token_hash, region_patience=timedelta(seconds=30)
+            )
             if len(claimed.handed_out) != BATCH:
                 raise RuntimeError(f"{len(claimed.handed_out)} handed out, not {BATCH}")
 

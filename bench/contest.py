@@ -122,7 +122,7 @@ _HELD = """
 SELECT tenant_id, sum(extract(epoch FROM until - since))::float8 AS seconds
 FROM (
     SELECT tenant_id, greatest(assigned_at, $2::timestamptz) AS since, least(completed_at, now()) AS until
-    FROM commands
+    FROM jobs
     WHERE tenant_id = ANY ($1::text[]::uuid[])
         AND assigned_at < now()
         AND (completed_at IS NULL OR completed_at > $2)

@@ -133,6 +133,6 @@ def _rounds(held: Sequence[float], entrants: Sequence[Entrant]) -> float:
 
 _WAITED = """
 SELECT extract(epoch FROM coalesce(assigned_at, clock_timestamp()) - queued_at)::float8 AS waited
-FROM commands
+FROM jobs
 WHERE tenant_id = $1::text::uuid
 """

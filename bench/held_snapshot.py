@@ -80,7 +80,13 @@ async def _tables(site: Site) -> Tables:
 _TABLES = """
 SELECT
     sum(n_dead_tup)::float8 AS dead,
-    sum(pg_total_relation_size(relid)) FILTER (WHERE relname <> 'commands')::float8 AS hot_bytes,
-    sum(pg_total_relation_size(relid)) FILTER (WHERE relname = 'commands')::float8 AS jobs_bytes
-FROM pg_stat_user_tables
+    sum(bytes) FILTER (WHERE NOT of_jobs)::float8 AS hot_bytes,
+    sum(bytes) FILTER (WHERE of_jobs)::float8 AS jobs_bytes
+FROM (
+    SELECT
+        n_dead_tup,
+        pg_total_relation_size(relid) AS bytes,
+        relname IN ('commands', 'finished_commands') AS of_jobs
+    FROM pg_stat_user_tables
+) AS tables
 """

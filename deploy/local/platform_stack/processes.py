@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -25,11 +25,21 @@ class StartError(Exception):
 _PORTS: Final = range(15_000, 32_000)
 
 
+# A port is bound long after it was chosen, and other test runs choose at the same time. Nobody here listens for
+# datagrams: a datagram socket of the same number keeps it, for all who ask this way, as long as this process lives.
+_kept: Final[list[socket.socket]] = []
+
+
 def free_port() -> int:
+    """A port of the loopback address that nobody listens at, and that no other process is given by this function."""
     while True:
         port = random.choice(_PORTS)  # noqa: S311 - nothing is secret about it
-        with socket.socket() as probe, suppress(OSError):
+        with socket.socket() as probe, ExitStack() as unless_kept, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            keeper = unless_kept.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+            keeper.bind(("127.0.0.1", port))
+            unless_kept.pop_all()
+            _kept.append(keeper)
             return port
 
 

@@ -92,7 +92,7 @@ class Heartbeats:
             log.info("attempt_lost", job=a.job, tenant=a.tenant, agent=agent, attempt=a.attempt, reason=lost[0].reason)
         # The agent need not be told: it is the one who does not run these jobs.
         await self._announcer.requeued(settled.requeued)
-        await self._announcer.attempted(JobEventKind.FAILED, settled.failed)
+        self._announcer.attempted(JobEventKind.FAILED, settled.failed)
 
     async def _ended(self, agent: AgentId, jobs: Sequence[JobId]) -> dict[JobId, JobStatus | None]:
         """What became of jobs that the agent says it runs and does not hold; None: it has lost them."""

@@ -27,7 +27,7 @@ def job_events(client: Redis) -> Callable[[], Awaitable[list[str]]]:
     reader = Reader(client, Stream.JOBS, JobEvent, group="tests", consumer="tests")
 
     async def kinds() -> list[str]:
-        read = [*await reader.read(block_ms=1), *await reader.read(block_ms=1)]
+        read = [*await reader.read(block_ms=1), *await reader.read(block_ms=100)]
         return [event.kind.value for _, event in read]
 
     return kinds
@@ -142,6 +142,8 @@ async def test_a_job_that_nobody_knows_is_told_as_lost_and_one_that_it_completed
 ) -> None:
     completed, unknown = await world.held(agent), str(uuid4())
     await world.execute("UPDATE commands SET status = 'completed', slot_held = false, completed_at = clock_timestamp()")
+    assert await told(beat, running_jobs=[str(completed.job), unknown]) == ([], [unknown])
+    assert await world.archived() == 1
     assert await told(beat, running_jobs=[str(completed.job), unknown]) == ([], [unknown])
 
 

@@ -26,14 +26,17 @@ from platform_server.assembly.agent_door import agent_door
 from platform_server.assembly.service import application, limits_of, opened
 from platform_server.kit import serve
 from platform_server.kit.loops import Loop, beside, running
+from platform_server.kit.remembered import Remembered
 from platform_server.kit.settings import job_token_keys
 from platform_server.signals import waiting
 from platform_server.signals.wakeups import Channel, Subscription
 from platform_server.store import claims
 from platform_server.store.claims import Claimed, Offer
-from platform_server.store.connection import open_pool
+from platform_server.store.connection import acquire, open_pool
 
 NAME = "dispatcher"
+# A fleet's slots change by the heartbeat; to sum them up costs more than all else that a claim reads.
+_SLOTS_SECONDS = 1.0
 
 
 def create_app(settings: Settings, runtime: serve.Runtime) -> Starlette:
@@ -47,10 +50,17 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
         # Claims and reports have connections of their own: neither stands in line behind the other.
         claiming = await at.stack.enter_async_context(open_pool(settings.database_url, size=1, name=f"{NAME}-claim"))
 
+        async def read_slots(_: None) -> Mapping[int, int]:
+            async with acquire(at.pool) as conn:
+                return await claims.slots(conn)
+
+        slots = Remembered(read_slots, seconds=_SLOTS_SECONDS)
+
         async def claim(offers: Sequence[Offer]) -> Claimed:
             return await claims.claim(
                 claiming,
                 offers,
+                slots=await slots.get(None),
                 token_hash=partial(_token_hash, keys),
                 region_patience=timedelta(seconds=settings.region_patience_seconds),
             )

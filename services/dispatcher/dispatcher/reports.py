@@ -35,7 +35,7 @@ class Reports:
     async def ack(self, held: Held) -> Report:
         report = await self._acks.add(held)
         if not report.repeated:
-            await self._tell(JobEventKind.STARTED, held, report)
+            self._tell(JobEventKind.STARTED, held, report)
         return report
 
     async def progress(self, note: ProgressNote) -> Report:
@@ -52,7 +52,7 @@ class Reports:
             metrics.ATTEMPTS.labels(report.status).inc()
             self._broker.slots_freed()
             kind = JobEventKind.COMPLETED if report.status is JobStatus.COMPLETED else JobEventKind.FAILED
-            await self._tell(kind, outcome.held, report)
+            self._tell(kind, outcome.held, report)
         return report
 
     async def release(self, held: Held) -> Report:
@@ -69,8 +69,8 @@ class Reports:
         await self._announcer.requeued([requeued])
         return report
 
-    async def _tell(self, kind: JobEventKind, held: Held, report: Report) -> None:
-        await self._announcer.happened(kind, held.job, report.tenant, agent=held.agent, attempt=held.attempt)
+    def _tell(self, kind: JobEventKind, held: Held, report: Report) -> None:
+        self._announcer.happened(kind, held.job, report.tenant, agent=held.agent, attempt=held.attempt)
 
     async def _confirm_stopped(self, held: Held) -> Report:
         async with transaction(self._pool) as conn:

@@ -58,7 +58,7 @@ async def poll(request: Request) -> Response:
     if client.done():
         request.state["put_backs"].add(jobs)
         return Response(status_code=499)
-    await request.state["announcer"].assigned(jobs)
+    request.state["announcer"].assigned(jobs)
     headers = {"Connection": "close"} if request.state["draining"].is_set() else None
     return answer(_poll_answer(jobs, request.state["token_keys"]), headers=headers)
 

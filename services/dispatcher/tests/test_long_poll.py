@@ -38,7 +38,7 @@ async def test_a_poll_answers_at_once_when_jobs_wait(world: World, agent: Agent)
         "id": str(submitted),
         "type": "scan",
         "tenant_id": str(tenant),
-        "payload": {"tool": "nuclei"},
+        "payload": {"tool": "nuclei", "target": "example.com"},
         "timeout": 1800,
         "attempt": 1,
         "traceparent": TRACEPARENT,

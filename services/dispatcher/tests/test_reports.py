@@ -74,6 +74,20 @@ async def test_repeating_an_ack_or_the_same_result_is_answered_as_the_first_time
     assert completed._value.get() == before + 1
 
 
+async def test_reports_about_an_archived_job_are_answered_as_before(
+    world: World, agent: Agent, job: dict[str, Any]
+) -> None:
+    await agent.tell("ack", job)
+    first = (await agent.tell("result", job, RESULT)).json()
+    assert await world.archived() == 1
+    again = await agent.tell("result", job, RESULT)
+    assert (again.status_code, again.json()) == (200, first)
+    reports = {"ack": None, "progress": {"progress": 1}, "result": {"status": "failed", "error": "?"}, "release": None}
+    for report, body in reports.items():
+        refused = await agent.tell(report, job, body)
+        assert (refused.status_code, refused.json()["code"]) == (409, "job_over"), report
+
+
 async def test_a_result_or_progress_before_the_ack_is_409(agent: Agent, job: dict[str, Any]) -> None:
     for what, body in (("result", RESULT), ("progress", {"progress": 1})):
         refused = await agent.tell(what, job, body)
@@ -231,4 +245,8 @@ async def _events(client: Redis) -> list[str]:
     """What the stream tells, from its beginning; the first reading makes the group."""
     reader = Reader(client, Stream.JOBS, JobEvent, group="tests", consumer="tests")
     await reader.read(block_ms=1)
-    return [event.kind.value for _, event in await reader.read()]
+    told = []
+    while read := await reader.read(block_ms=100):
+        await reader.done([entry for entry, _ in read])
+        told += [event.kind.value for _, event in read]
+    return told

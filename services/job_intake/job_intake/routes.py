@@ -108,7 +108,7 @@ async def cancel(request: Request) -> Response:
     announcer = request.state["announcer"]
     if cancelled.agent is not None:
         await announcer.stop(ControlKind.CANCEL, [(cancelled.agent, job)])
-    await announcer.happened(JobEventKind.CANCELLED, job, tenant, agent=cancelled.agent, attempt=cancelled.attempt)
+    announcer.happened(JobEventKind.CANCELLED, job, tenant, agent=cancelled.agent, attempt=cancelled.attempt)
     return answer(wire.JobAnswer(job=views.job(await _find(request, tenant))))
 
 

@@ -91,8 +91,11 @@ class Submissions:
         )
 
     async def _flush(self, items: Sequence[NewJob]) -> Sequence[Accepted | Exception]:
+        """One round trip, unless a key must be held meanwhile."""
+        door = acquire if all(job.key is None for job in items) else transaction
+
         async def once() -> list[Accepted | Exception]:
-            async with transaction(self._pool) as conn:
+            async with door(self._pool) as conn:
                 return await submissions.submit(conn, items)
 
         return await retry_deadlock(once)
@@ -102,7 +105,7 @@ class Submissions:
         accepted = await self._batch.add(job)
         if not accepted.replayed:
             counts.accepted(job.type)
-            await self._announcer.queued(job.id, job.tenant, job.requirement)
+            self._announcer.queued(job.id, job.tenant, job.requirement)
         return accepted
 
     async def _queued_or_assigned(self, job: NewJob) -> Accepted:

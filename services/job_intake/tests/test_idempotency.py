@@ -63,7 +63,7 @@ async def test_a_first_answer_that_told_of_an_assignment_is_told_again(
 
         await eventually(queued)
         (handed_out,) = await world.hand_out(agent)
-        await Announcer(client).assigned([handed_out])
+        Announcer(client).assigned([handed_out])
         first = await submitting
         assert (first["status"], first["queue"]) == ("assigned", {"position": 0})
         assert await tenant.submitted(key="k") == first

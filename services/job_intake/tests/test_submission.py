@@ -164,7 +164,7 @@ async def handing_out(world: World, agent: AgentId, client: Redis) -> AsyncItera
 
     async def hand_out() -> None:
         await eventually(queued)
-        await Announcer(client).assigned(await world.hand_out(agent))
+        Announcer(client).assigned(await world.hand_out(agent))
 
     task = asyncio.create_task(hand_out())
     yield

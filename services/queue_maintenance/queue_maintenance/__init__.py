@@ -1,1 +1,1 @@
-"""PlatformQueueWorker: recovery, expiry, stored priorities, retention."""
+"""PlatformQueueWorker: recovery, expiry, stored priorities, archive, retention."""

@@ -15,6 +15,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     expiry_interval_seconds: Seconds = 300.0
     priority_interval_seconds: Seconds = 30.0
     retention_interval_seconds: Seconds = 3600.0
+    archive_interval_seconds: Seconds = 5.0
     # How often what the claim keeps in mind is compared with the jobs that wait.
     reconcile_interval_seconds: Seconds = 60.0
     # How often slots of cancelled jobs are looked at.
@@ -26,6 +27,8 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     silence_seconds: Seconds = agents.STALE_AFTER.total_seconds()
     cancel_confirmation_seconds: Seconds = jobs.CANCEL_CONFIRMATION.total_seconds()
     queue_max_age_seconds: Seconds = jobs.QUEUE_MAX_AGE.total_seconds()
+    # How long a job that is over stays beside those that wait and run.
+    archive_after_seconds: Seconds = 60.0
     job_retention_days: Annotated[float, Meta(gt=0)] = jobs.JOB_RETENTION.days
     idempotency_seconds: Seconds = 86_400.0
     max_retries: Annotated[int, Meta(ge=0, le=100)] = jobs.MAX_RETRIES

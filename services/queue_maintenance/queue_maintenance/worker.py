@@ -1,4 +1,4 @@
-"""PlatformQueueWorker: recovery, expiry, stored priorities, retention. Each step is one bounded batch."""
+"""PlatformQueueWorker: recovery, expiry, stored priorities, archive, retention. Each step is one bounded batch."""
 
 from datetime import timedelta
 from typing import Final
@@ -8,7 +8,7 @@ from platform_server.assembly.announcer import Announcer
 from platform_server.assembly.workers import Acting
 from platform_server.kit import logs, metrics
 from platform_server.signals.streams import Reader
-from platform_server.store import sweeps
+from platform_server.store import archive, sweeps
 from platform_server.store.sweeps import FRONT, Deadlines
 from queue_maintenance.settings import Settings
 
@@ -16,6 +16,7 @@ log = logs.logger(__name__)
 
 _BATCH: Final = 200
 _STRETCH: Final = 1000
+_ARCHIVED: Final = 1000
 # After these an agent holds nothing for long.
 _GONE: Final = frozenset({AgentEventKind.OFFLINE, AgentEventKind.DISABLED, AgentEventKind.DELETED})
 
@@ -28,6 +29,7 @@ class QueueWorker:
         self._announcer = announcer
         self._settings = settings
         self._place = FRONT
+        self._archived_until = archive.FRONT
 
     async def recover(self) -> int:
         """Stuck jobs go back to the queue, or fail when their retries are spent."""
@@ -45,7 +47,7 @@ class QueueWorker:
             log.info("attempt_lost", job=a.job, tenant=a.tenant, agent=a.agent, attempt=a.attempt, reason=reason)
         await self._announcer.stop(ControlKind.LOST, ((a.agent, a.job) for a in settled.ended))
         await self._announcer.requeued(settled.requeued)
-        await self._announcer.attempted(JobEventKind.FAILED, settled.failed)
+        self._announcer.attempted(JobEventKind.FAILED, settled.failed)
         return len(settled.ended)
 
     async def follow(self, events: Reader[AgentEvent]) -> int:
@@ -72,7 +74,7 @@ class QueueWorker:
             expired = await sweeps.expire(conn, after=after, limit=_BATCH)
         for job in expired:
             log.info("job_expired", job=job.job, tenant=job.tenant)
-            await self._announcer.happened(JobEventKind.EXPIRED, job.job, job.tenant, attempt=job.attempt)
+            self._announcer.happened(JobEventKind.EXPIRED, job.job, job.tenant, attempt=job.attempt)
         return len(expired)
 
     async def refresh_priorities(self) -> int:
@@ -91,11 +93,21 @@ class QueueWorker:
             log.error("lanes_were_forgotten", lanes=mended)
         return mended
 
+    async def archive(self) -> int:
+        """Jobs that are over leave the table of those that wait and run. Retention has it look at the oldest again."""
+        after = timedelta(seconds=self._settings.archive_after_seconds)
+        async with self.acting.transaction() as conn:
+            moved, until = await archive.move_finished(conn, self._archived_until, after=after, limit=_ARCHIVED)
+        self._archived_until = until
+        metrics.ARCHIVED.inc(moved)
+        return moved
+
     async def retain(self) -> int:
         """What is older than its retention goes."""
+        self._archived_until = archive.FRONT
         jobs = timedelta(days=self._settings.job_retention_days)
         keys = timedelta(seconds=self._settings.idempotency_seconds)
         async with self.acting.transaction() as conn:
-            deleted = await sweeps.delete_finished(conn, after=jobs, limit=_BATCH)
+            deleted = await archive.delete_old(conn, after=jobs, limit=_BATCH)
             deleted += await sweeps.delete_idempotency_keys(conn, after=keys, limit=_BATCH)
             return deleted + await sweeps.delete_ended(conn)

@@ -63,6 +63,6 @@ def job_events(client: Redis) -> Callable[[], Awaitable[list[str]]]:
 
     async def kinds() -> list[str]:
         await reader.read(block_ms=1)
-        return [event.kind.value for _, event in await reader.read(block_ms=1)]
+        return [event.kind.value for _, event in await reader.read(block_ms=100)]
 
     return kinds

@@ -41,6 +41,10 @@ def test_priority_update_runs_every_30_seconds(every: dict[str, timedelta]) -> N
     assert every["priority-update"] == timedelta(seconds=30)
 
 
+def test_jobs_that_are_over_are_archived_every_5_seconds(every: dict[str, timedelta]) -> None:
+    assert every["archive"] == timedelta(seconds=5)
+
+
 def test_retention_runs_every_hour(every: dict[str, timedelta]) -> None:
     assert every["retention"] == timedelta(hours=1)
 
@@ -68,6 +72,7 @@ def test_the_lease_of_15_seconds_is_renewed_every_5(every: dict[str, timedelta],
         ("silence_seconds", 60),
         ("cancel_confirmation_seconds", 60),
         ("queue_max_age_seconds", 86_400),
+        ("archive_after_seconds", 60),
         ("job_retention_days", 30),
         ("idempotency_seconds", 86_400),
         ("max_retries", 3),
@@ -83,7 +88,8 @@ async def test_of_two_replicas_one_acts(world: Any, new_worker: NewWorker) -> No
     await second.acting.renew()
     held = await world.held(await world.agent(), acknowledged=False)
     await world.execute("UPDATE commands SET assigned_at = clock_timestamp() - interval '61 s'")
-    for step in (second.recover, second.expire, second.refresh_priorities, second.retain, second.free_unconfirmed):
+    steps = [second.recover, second.expire, second.refresh_priorities, second.archive, second.retain]
+    for step in (*steps, second.free_unconfirmed):
         with pytest.raises(NotActing):
             await step()
     assert (await world.job(held.job))["status"] == "assigned"

@@ -104,8 +104,9 @@ async def test_finished_jobs_are_kept_30_days(world: Any, worker: QueueWorker) -
             held.job,
             timedelta(days=days),
         )
+    assert await worker.archive() == 2
     assert await worker.retain() == 1
-    left = {row["id"] for row in await world.pool.fetch("SELECT id FROM commands")}
+    left = {row["id"] for row in await world.pool.fetch("SELECT id FROM jobs")}
     assert left == {kept.job, waiting}
 
 

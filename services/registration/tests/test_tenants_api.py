@@ -8,6 +8,7 @@ from httpx import AsyncClient
 from redis.asyncio import Redis
 
 from platform_server.store.connection import Pool
+from world import World
 
 TENANTS = "/api/v1/admin/tenants"
 SYSTEM = "00000000-0000-0000-0000-000000000001"
@@ -92,11 +93,13 @@ async def test_deleting_ends_the_jobs_and_removes_all_but_the_audit_trail(
     )
     await pool.execute(
         """
-        INSERT INTO commands (id, tenant_id, type, priority, status, payload, completed_at)
-        SELECT uuidv7(), $1::text::uuid, 'collect', 'low', 'completed', '{}', now() FROM generate_series(1, 1200)
+        INSERT INTO commands (id, tenant_id, type, priority, status, payload, completed_at, is_platform_job)
+        SELECT uuidv7(), $1::text::uuid, 'collect', 'low', 'completed', '{}', now(), n <= 700
+        FROM generate_series(1, 1200) AS n
         """,
         tenant,
     )
+    assert await World(pool).archived() == 700
     async with Redis.from_url(redis) as client, client.pubsub() as pubsub:
         await pubsub.subscribe("agent_control")
         await pubsub.get_message(timeout=5)
@@ -104,7 +107,7 @@ async def test_deleting_ends_the_jobs_and_removes_all_but_the_audit_trail(
         message = await pubsub.get_message(timeout=5)
     assert message is not None
     assert msgspec.json.decode(message["data"]) == {"kind": "cancel", "agent_id": agent, "job_id": job}
-    assert await pool.fetchval("SELECT count(*) FROM commands") == 0
+    assert await pool.fetchval("SELECT count(*) FROM jobs") == 0
     assert (await admin.get(f"{TENANTS}/{tenant}")).status_code == 404
     trail = await pool.fetch("SELECT action FROM admin_audit WHERE subject_id = $1 ORDER BY id", tenant)
     assert [row["action"] for row in trail] == ["tenant.put", "tenant.delete", "tenant.deleted"]

@@ -22,6 +22,7 @@ CLAIM_BATCH = Histogram("platform_claim_batch_size", "Offers in a claim.", bucke
 HELD_POLLS = Gauge("platform_held_polls", "Polls held by this process.")
 WAKEUPS = Counter("platform_wakeups_total", "Wake-ups received, by whether a poll was woken.", ["woke"])
 ATTEMPTS = Counter("platform_attempts_total", "Ended attempts.", ["outcome"])
+ARCHIVED = Counter("platform_jobs_archived_total", "Jobs that are over and left the table of those that wait and run.")
 LEASES_EXPIRED = Counter("platform_lease_expirations_total", "Worker leases that were lost.", ["worker"])
 REPAIRS = Counter("platform_reconcile_repairs_total", "Derived values that had to be mended; should stay 0.")
 REDIS_UP = Gauge("platform_redis_up", "1 while this process reaches Redis; without it the limiter is local.")

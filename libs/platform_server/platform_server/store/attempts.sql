@@ -91,13 +91,11 @@ FROM finished;
 -- What an agent's write ran into, when it changed nothing.
 -- name: standing
 SELECT
-    commands.id, commands.tenant_id, commands.type, commands.status, commands.attempt, commands.progress,
-    commands.timeout_seconds, commands.assigned_at, commands.started_at, commands.completed_at,
-    commands.platform_agent_id, commands.auth_token_hash,
-    commands.auth_token_expires_at <= clock_timestamp() AS expired,
-    commands.result::text AS result, commands.error
-FROM commands
-WHERE commands.id = ANY ($1::uuid[]);
+    id, tenant_id, type, status, attempt, progress, timeout_seconds, assigned_at, started_at, completed_at,
+    platform_agent_id, auth_token_hash, auth_token_expires_at <= clock_timestamp() AS expired, result::text AS result,
+    error
+FROM jobs
+WHERE id = ANY ($1::uuid[]);
 
 -- Jobs go back to the queue, in front of those that came later: queued_at is kept. The attempt's charge is refunded.
 -- name: requeue_if_held_on_attempt
@@ -187,7 +185,7 @@ WITH asked AS (
 SELECT id, tenant_id, attempt, agent FROM failed;
 
 -- name: held_by_agent
-SELECT id, attempt FROM commands WHERE platform_agent_id = $1 AND status IN ('assigned', 'running');
+SELECT id, attempt FROM commands WHERE platform_agent_id = $1 AND slot_held AND status IN ('assigned', 'running');
 
 -- The agent confirmed that it stopped a cancelled job: its slot is free, the tenant is charged for the time it was held.
 -- name: confirm_cancelled

@@ -1,63 +1,37 @@
-"""One claim from its ranking to its last write: SQL ranks the tenants, the rule decides, SQL writes that down."""
+"""One claim after SQL has ranked the tenants: the rule decides, SQL writes that down."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from platform_core.domain import rule
-from platform_core.domain.ids import AgentId, JobId, TenantId
-from platform_core.domain.scheduling import Decision, Offer, QueuedJob, Snapshot, Standing, Tenant, charge
-from platform_server.store.claim_books import Books
-from platform_server.store.claim_reads import Look, Ranking, Waiting
+from platform_core.domain import costs, rule
+from platform_core.domain.ids import JobId, TenantId
+from platform_core.domain.scheduling import Decision, HandOut, Offer, QueuedJob, Snapshot, Standing, Tenant, charge
+from platform_server.store.claim_reads import Look, Waiting
 from platform_server.store.connection import Conn
 from platform_server.store.sql import load
 
 SQL = load("claims")
 
+TokenHash = Callable[[JobId, int], str]
+
 
 class Batch:
-    def __init__(self, look: Look, books: Books, offers: Sequence[Offer], *, patience: timedelta) -> None:
+    def __init__(self, look: Look, offers: Sequence[Offer], *, patience: timedelta) -> None:
         self._look = look
-        self._books = books
+        self._ranking = look.ranking
         self._offers = offers
         self._patience = patience
-        self._slots = _slots(look, offers)
-        self._ranking = _NOBODY
-        self._jobs: dict[int, list[Waiting]] = {}
+        self._means = {**{t.tenant_id: t.mean_seconds for t in self._ranking.tenants}, **look.means}
+        self._jobs = _by_lane(self._ranking.lanes_of_chosen, self._ranking.jobs)
         self.decision = Decision([], {}, frozenset(), {})
-
-    @property
-    def attempts(self) -> Mapping[JobId, int]:
-        return {job.id: job.attempt for jobs in self._jobs.values() for job in jobs}
 
     @property
     def left_waiting(self) -> bool:
         """Whether more lanes were ranked than are empty now; a woken lane that was empty before was not ranked."""
         heads = self._heads()
         return self._ranking.lanes > sum(lane in heads and heads[lane] is None for lane in self._jobs)
-
-    async def rank(self, conn: Conn) -> None:
-        """The foremost tenants and the first jobs of their lanes."""
-        woken = self._look.woken
-        text = await conn.fetchval(
-            SQL["rank"],
-            self._look.now.timestamp(),
-            self._patience.total_seconds(),
-            sum(max(0, min(o.wanted, o.max_concurrent - o.running)) for o in self._offers),
-            list({o.profile for o in self._offers}),
-            list(self._slots),
-            list(self._slots.values()),
-            [lane.id for lane in woken],
-            [lane.tenant_id for lane in woken],
-            [lane.requirement_id for lane in woken],
-            [lane.base for lane in woken],
-            [lane.queued_at for lane in woken],
-            list(self._books.turns),
-            list(self._books.turns.values()),
-        )
-        self._ranking = Ranking.of(text)
-        self._books.take_in(self._ranking)
-        self._jobs = _by_lane(self._ranking.lanes_of_chosen, self._ranking.jobs)
 
     async def decide(self, conn: Conn) -> None:
         """Let the rule decide; read deeper when it has used up a lane of which more may wait."""
@@ -71,33 +45,47 @@ class Batch:
             self._jobs = _by_lane(lanes, (Waiting(r["lane_id"], r["id"], r["attempt"], r["queued_at"]) for r in rows))
             self.decision = self._decided()
 
-    async def note(self, conn: Conn, assigned: Set[JobId]) -> None:
-        """Write what changed. A job that was cancelled under the claim's hands is not charged."""
-        turns = {**self._books.turns, **self.decision.turns}
-        weights = {ranked.tenant_id: ranked.weight for ranked in self._ranking.tenants}
-        for h in self.decision.handed_out:
-            if h.job not in assigned:
-                turns[h.tenant] -= charge(cost=h.cost, weight=weights[h.tenant])
-        tenants = sorted(turns)
+    async def write(self, conn: Conn, *, token_hash: TokenHash) -> Mapping[JobId, Any]:
+        """Write all that was decided and all that changed; returns the rows of the jobs that were still queued."""
+        decided = self.decision.handed_out
+        attempts = {job.id: job.attempt for jobs in self._jobs.values() for job in jobs}
+        turns = {**self._look.turns, **self.decision.turns}
         moved = {g: v for g, v in self.decision.virtual_times.items() if v != self._look.virtual_times.get(g, 0.0)}
         heads = self._heads()
-        if not (tenants or moved or heads or self._look.ended or self._look.wakes):
-            return
-        await conn.execute(
-            SQL["note"],
-            tenants,
-            [turns[t] for t in tenants],
-            [t in self.decision.contending for t in tenants],
-            [self._books.mean(t) for t in tenants],
+        if not (turns or moved or heads or self._look.ended or self._look.wakes):
+            return {}
+        rows = await conn.fetch(
+            SQL["assign_if_queued"],
+            [h.job for h in decided],
+            [h.agent for h in decided],
+            [h.profile for h in decided],
+            [h.cost for h in decided],
+            [token_hash(h.job, attempts[h.job] + 1) for h in decided],
+            self._look.now,
+            list(turns),
+            list(turns.values()),
+            [t in self.decision.contending for t in turns],
+            [self._means.get(t) for t in turns],
             list(moved),
             list(moved.values()),
             [lane for lane, head in heads.items() if head is not None],
             [head for head in heads.values() if head is not None],
             [lane for lane, head in heads.items() if head is None],
-            [ended.id for ended in self._look.ended],
+            self._look.ended,
             self._look.wakes,
-            self._books.fleet_mean,
+            self._look.fleet_mean,
         )
+        assigned = {row["id"]: row for row in rows}
+        if len(assigned) < len(decided):
+            await self._give_back(conn, [h for h in decided if h.job not in assigned])
+        return assigned
+
+    async def _give_back(self, conn: Conn, gone: Sequence[HandOut]) -> None:
+        weights = {ranked.tenant_id: ranked.weight for ranked in self._ranking.tenants}
+        turns: dict[TenantId, float] = defaultdict(float)
+        for h in gone:
+            turns[h.tenant] += charge(cost=h.cost, weight=weights[h.tenant])
+        await conn.execute(SQL["give_back"], list(turns), list(turns.values()))
 
     def _decided(self) -> Decision:
         held: dict[TenantId, dict[int, int]] = defaultdict(dict)
@@ -113,7 +101,7 @@ class Batch:
             patience=self._patience.total_seconds(),
             profiles=self._ranking.profiles,
             requirements=self._ranking.requirements,
-            slots=self._slots,
+            slots=self._look.slots,
             virtual_times=self._look.virtual_times,
             tenants={
                 t.tenant_id: Tenant(
@@ -122,7 +110,7 @@ class Batch:
                     running_on=held[t.tenant_id],
                     turn=t.turn,
                     contending=t.contending,
-                    cost=self._books.cost(t.tenant_id),
+                    cost=self._cost(t.tenant_id),
                 )
                 for t in self._ranking.tenants
             },
@@ -145,11 +133,16 @@ class Batch:
             turns={t.tenant_id: t.turn for t in self._ranking.tenants},
             virtual_times=self._ranking.virtual_times,
             shares={
-                (g, t.tenant_id): self._slots.get(g, 0) * t.weight / weight
+                (g, t.tenant_id): self._look.slots.get(g, 0) * t.weight / weight
                 for g, weight in self._ranking.active.items()
                 for t in self._ranking.tenants
             },
         )
+
+    def _cost(self, tenant: TenantId) -> float:
+        """What the tenant's next hand-out is charged."""
+        mean = self._look.fleet_mean
+        return costs.cost_of(self._means.get(tenant) or mean, fleet_mean=mean)
 
     def _taken(self) -> Counter[int]:
         """How many jobs of each lane were handed out."""
@@ -165,21 +158,6 @@ class Batch:
                 left = jobs[taken[lane] :]
                 heads[lane] = left[0].queued_at if left else None
         return heads
-
-
-_NOBODY = Ranking(
-    lanes=0, virtual_times={}, active={}, tenants=(), held=(), lanes_of_chosen={}, jobs=(), requirements={},
-    profiles={},
-)  # fmt: skip
-
-
-def _slots(look: Look, offers: Iterable[Offer]) -> dict[int, int]:
-    """S_g; what offers a profile is there, whatever its agent's latest noted poll offered."""
-    offered: dict[int, dict[AgentId, int]] = defaultdict(dict)
-    for o in offers:
-        offered[o.profile][o.agent] = o.max_concurrent
-    at_least = {g: sum(agents.values()) for g, agents in offered.items()}
-    return {g: max(look.slots.get(g, 0), at_least.get(g, 0)) for g in {*look.slots, *at_least}}
 
 
 def _by_lane(lanes: Iterable[int], jobs: Iterable[Waiting]) -> dict[int, list[Waiting]]:

@@ -1,8 +1,8 @@
-"""What the claim reads: two statements' answers, as values."""
+"""What the claim reads: the answer of one statement, as values."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -10,37 +10,11 @@ from msgspec import Struct
 from platform_core.domain.ids import AgentId, JobId, TenantId
 from platform_core.domain.scheduling import Profile, Requirement
 
-Kind = TypeVar("Kind")
-
-
-class Ended(Struct, frozen=True):
-    """An attempt that ended since the last claim; ``held_seconds`` None: it is refunded."""
-
-    id: int
-    tenant_id: TenantId
-    profile_id: int | None
-    charged: float
-    held_seconds: float | None
-
-
-class Corrected(Struct, frozen=True):
-    """A tenant of which an attempt ended."""
-
-    id: TenantId
-    weight: int
-    turn: float
-    mean_seconds: float | None
-
 
 class Offering(Struct, frozen=True):
     id: AgentId
     max_concurrent: int
     running: int
-
-
-class Slots(Struct, frozen=True):
-    id: int
-    slots: int
 
 
 class VirtualTime(Struct, frozen=True):
@@ -130,39 +104,64 @@ class _Ranking(Struct, frozen=True):
     profiles: list[_Profile] | None
 
 
-class Look(Struct, frozen=True):
-    """The answer of ``look``."""
+class _Look(Struct, frozen=True):
+    """As it comes; ``ranking`` null: nothing waits, and nothing did."""
 
     now: datetime
     fleet_mean: float
-    ended: Sequence[Ended]
-    corrected: Sequence[Corrected]
+    ended: list[int]
+    corrected: list[TenantId]
+    turns: list[float]
+    means: list[float | None]
+    offering: list[Offering]
+    slot_profiles: list[int]
+    slots: list[int]
+    virtual_times: list[VirtualTime]
+    wakes: list[int]
+    woken: list[Woken]
+    ranking: _Ranking | None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The answer of ``begin``. What ended since the last claim is in ``fleet_mean``, ``turns`` and ``means``.
+
+    ``ended`` and ``wakes`` are the rows that were taken in.
+    """
+
+    now: datetime
+    fleet_mean: float
+    ended: Sequence[int]
+    turns: Mapping[TenantId, float]
+    means: Mapping[TenantId, float | None]
     offering: Mapping[AgentId, Offering]
     slots: Mapping[int, int]
     virtual_times: Mapping[int, float]
     wakes: Sequence[int]
     woken: Sequence[Woken]
-    worth_ranking: bool
+    ranking: "Ranking"
 
     @classmethod
-    def of(cls, row: Any) -> "Look":
-        woken = _all(row["woken"], Woken)
+    def of(cls, text: str) -> "Look":
+        told = msgspec.json.decode(text, type=_Look)
         return cls(
-            now=row["now"],
-            fleet_mean=row["fleet_mean"],
-            ended=_all(row["ended"], Ended),
-            corrected=_all(row["corrected"], Corrected),
-            offering={agent.id: agent for agent in _all(row["offering"], Offering)},
-            slots={there.id: there.slots for there in _all(row["slots"], Slots)},
-            virtual_times={told.profile_id: told.v for told in _all(row["virtual_times"], VirtualTime)},
-            wakes=row["wakes"] or (),
-            woken=woken,
-            worth_ranking=row["worth_ranking"] or any(lane.queued_at for lane in woken),
+            now=told.now,
+            fleet_mean=told.fleet_mean,
+            ended=told.ended,
+            turns=dict(zip(told.corrected, told.turns, strict=True)),
+            means=dict(zip(told.corrected, told.means, strict=True)),
+            offering={agent.id: agent for agent in told.offering},
+            slots=dict(zip(told.slot_profiles, told.slots, strict=True)),
+            virtual_times={vt.profile_id: vt.v for vt in told.virtual_times},
+            wakes=told.wakes,
+            woken=told.woken,
+            ranking=Ranking.of(told.ranking) if told.ranking is not None else NOBODY,
         )
 
 
-class Ranking(Struct, frozen=True):
-    """The answer of ``rank``. ``lanes``: how many have a job."""
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How the tenants stand, and the foremost of them. ``lanes``: how many have a job."""
 
     lanes: int
     virtual_times: Mapping[int, float]
@@ -175,8 +174,7 @@ class Ranking(Struct, frozen=True):
     profiles: Mapping[int, Profile]
 
     @classmethod
-    def of(cls, text: str) -> "Ranking":
-        told = msgspec.json.decode(text, type=_Ranking)
+    def of(cls, told: _Ranking) -> "Ranking":
         return cls(
             lanes=told.lanes,
             virtual_times={vt.profile_id: vt.v for vt in told.virtual_times or ()},
@@ -193,6 +191,7 @@ class Ranking(Struct, frozen=True):
         )
 
 
-def _all(text: str | None, kind: type[Kind]) -> list[Kind]:
-    """The objects of a JSON array; no array is an empty one."""
-    return msgspec.json.decode(text, type=list[kind]) if text is not None else []  # type: ignore[valid-type]
+NOBODY = Ranking(
+    lanes=0, virtual_times={}, active={}, tenants=(), held=(), lanes_of_chosen={}, jobs=(), requirements={},
+    profiles={},
+)  # fmt: skip

@@ -1,6 +1,6 @@
 """The claim: one at a time in the cell, in batches. SQL ranks the tenants, the rule decides, SQL writes that down."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,16 +8,13 @@ from typing import Any
 
 from platform_core.domain import scheduling
 from platform_core.domain.ids import AgentId, JobId, TenantId
-from platform_core.domain.scheduling import HandOut, Profile
-from platform_server.store.claim_batch import Batch
-from platform_server.store.claim_books import Books
+from platform_core.domain.scheduling import Profile
+from platform_server.store.claim_batch import Batch, TokenHash
 from platform_server.store.claim_reads import Look
 from platform_server.store.connection import Conn, Pool, acquire, retry_deadlock
 from platform_server.store.sql import load
 
 SQL = load("claims")
-
-TokenHash = Callable[[JobId, int], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +66,28 @@ async def intern_profile(conn: Conn, profile: Profile) -> int:
     return found
 
 
-async def claim(pool: Pool, offers: Sequence[Offer], *, token_hash: TokenHash, region_patience: timedelta) -> Claimed:
+async def slots(conn: Conn) -> Mapping[int, int]:
+    """S_g: the slots of the agents that are online, enabled and not draining, by what their latest poll offered."""
+    return {row["profile_id"]: row["slots"] for row in await conn.fetch(SQL["slots"])}
+
+
+async def claim(
+    pool: Pool,
+    offers: Sequence[Offer],
+    *,
+    slots: Mapping[int, int],
+    token_hash: TokenHash,
+    region_patience: timedelta,
+) -> Claimed:
     """Hand out queued jobs to the offers, by the rule, in one transaction; an agent may be given fewer or none.
 
-    ``token_hash`` gives the SHA-256 of a job's token for an attempt. Raises Unavailable when Postgres is away or the
-    claim before this one does not end.
+    ``slots``: what `slots` told, a moment ago at most. ``token_hash``: the SHA-256 of a job's token for an attempt.
+    Raises Unavailable when Postgres is away or the claim before this one does not end.
     """
 
     async def once() -> Claimed:
         async with acquire(pool) as conn, _locked(conn):
-            return await claim_at(conn, offers, token_hash=token_hash, patience=region_patience)
+            return await claim_at(conn, offers, slots=slots, token_hash=token_hash, patience=region_patience)
 
     return await retry_deadlock(once)
 
@@ -99,20 +108,28 @@ async def claim_at(
     conn: Conn,
     offers: Sequence[Offer],
     *,
+    slots: Mapping[int, int],
     token_hash: TokenHash,
     patience: timedelta,
     now: datetime | None = None,
 ) -> Claimed:
     """The claim as of ``now``, in a transaction of the caller's that holds the lock; None: when it has begun."""
-    look = Look.of(await conn.fetchrow(SQL["look"], [o.agent for o in offers], now))
-    books = Books(look)
+    text = await conn.fetchval(
+        SQL["begin"],
+        [o.agent for o in offers],
+        [o.profile for o in offers],
+        [o.max_jobs for o in offers],
+        list(slots),
+        list(slots.values()),
+        patience.total_seconds(),
+        now,
+    )
+    look = Look.of(text)
     standing = [_offer(o, look) for o in offers if o.agent in look.offering]
-    batch = Batch(look, books, standing, patience=patience)
-    if look.worth_ranking:
-        await batch.rank(conn)
+    batch = Batch(look, standing, patience=patience)
     await batch.decide(conn)
-    handed_out = await _assign(conn, batch.decision.handed_out, batch.attempts, token_hash=token_hash, now=look.now)
-    await batch.note(conn, {h.job for h in handed_out})
+    assigned = await batch.write(conn, token_hash=token_hash)
+    handed_out = [_handed_out(assigned[h.job], now=look.now) for h in batch.decision.handed_out if h.job in assigned]
     able = {o.agent for o in standing if o.running < o.max_concurrent}
     return Claimed(handed_out, left_waiting=batch.left_waiting, unable={o.agent for o in offers} - able)
 
@@ -120,30 +137,6 @@ async def claim_at(
 def _offer(o: Offer, look: Look) -> scheduling.Offer:
     agent = look.offering[o.agent]
     return scheduling.Offer(o.agent, o.profile, agent.running, agent.max_concurrent, o.max_jobs, o.waiting_since)
-
-
-async def _assign(
-    conn: Conn,
-    decided: Sequence[HandOut],
-    attempts: Mapping[JobId, int],
-    *,
-    token_hash: TokenHash,
-    now: datetime,
-) -> list[HandedOut]:
-    """Write the hand-outs; those whose job is no longer queued fall away. Keeps the rule's order."""
-    if not decided:
-        return []
-    rows = await conn.fetch(
-        SQL["assign_if_queued"],
-        [h.job for h in decided],
-        [h.agent for h in decided],
-        [h.profile for h in decided],
-        [h.cost for h in decided],
-        [token_hash(h.job, attempts[h.job] + 1) for h in decided],
-        now,
-    )
-    assigned = {row["id"]: row for row in rows}
-    return [_handed_out(assigned[h.job], now=now) for h in decided if h.job in assigned]
 
 
 def _handed_out(row: Any, *, now: datetime) -> HandedOut:

@@ -98,7 +98,9 @@ async def positions(conn: Conn, tenant: TenantId, jobs: Sequence[JobId]) -> Mapp
 
 async def page(conn: Conn, tenant: TenantId, only: Filter, *, after: JobId | None, limit: int) -> list[Job]:
     """Newest first, from the job after ``after`` on."""
-    rows = await conn.fetch(SQL["page"], tenant, only.status, only.type, only.priority, after, limit)
+    completed = only.status in (None, JobStatus.COMPLETED)
+    statement = SQL["page" if completed else "page_of_uncompleted"]
+    rows = await conn.fetch(statement, tenant, only.status, only.type, only.priority, after, limit)
     return [_job(row) for row in rows]
 
 

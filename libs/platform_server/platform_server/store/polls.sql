@@ -7,5 +7,6 @@ ORDER BY agent
 ON CONFLICT (agent_id) DO UPDATE
 SET last_seen_at = excluded.last_seen_at, profile_id = excluded.profile_id;
 
+-- By the index of the queue: EXISTS would read the table from its front, whatever there is before the first that waits.
 -- name: any_queued
-SELECT EXISTS (SELECT FROM commands WHERE status = 'queued');
+SELECT (SELECT true FROM commands WHERE status = 'queued' ORDER BY queued_at, id LIMIT 1) IS TRUE;

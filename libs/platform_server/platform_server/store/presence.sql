@@ -56,7 +56,7 @@ ORDER BY id;
 -- Jobs that ended in this agent's hands and hold no slot any more.
 -- name: jobs_ended_at_agent
 SELECT id, status
-FROM commands
+FROM jobs
 WHERE platform_agent_id = $1 AND id = ANY ($2::uuid[]) AND NOT slot_held AND status IN ('cancelled', 'completed');
 
 -- name: mark_stale_offline

@@ -115,11 +115,6 @@ async def wake_forgotten_lanes(conn: Conn, *, limit: int) -> int:
     return len(await conn.fetch(SQL["wake_forgotten_lanes"], limit))
 
 
-async def delete_finished(conn: Conn, *, after: timedelta, limit: int) -> int:
-    """Delete jobs that ended so long ago; returns how many."""
-    return len(await conn.fetch(SQL["delete_finished"], limit, after))
-
-
 async def delete_idempotency_keys(conn: Conn, *, after: timedelta, limit: int) -> int:
     """Forget submissions of so long ago; returns how many."""
     return len(await conn.fetch(SQL["delete_old_idempotency_keys"], limit, after))

@@ -98,10 +98,10 @@ async def delete_open_jobs(conn: Conn, tenant: TenantId) -> Sequence[Ended]:
 
 
 async def delete_some_history(conn: Conn, tenant: TenantId, *, limit: int) -> bool:
-    """Remove at most ``limit`` jobs and as many idempotency keys. Is there more?"""
-    jobs = await conn.execute(SQL["delete_some_jobs"], tenant, limit)
-    keys = await conn.execute(SQL["delete_some_idempotency_keys"], tenant, limit)
-    return {jobs, keys} != {"DELETE 0"}
+    """Remove at most ``limit`` jobs of each table and as many idempotency keys. Is there more?"""
+    statements = ("delete_some_jobs", "delete_some_finished_jobs", "delete_some_idempotency_keys")
+    deleted = [await conn.execute(SQL[statement], tenant, limit) for statement in statements]
+    return set(deleted) != {"DELETE 0"}
 
 
 async def delete(conn: Conn, tenant: TenantId) -> None:

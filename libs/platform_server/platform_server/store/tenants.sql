@@ -83,7 +83,11 @@ WHERE commands.id = open.id
 RETURNING commands.id, CASE WHEN commands.slot_held THEN commands.platform_agent_id END AS holder;
 
 -- name: delete_some_jobs
-DELETE FROM commands WHERE id IN (SELECT id FROM commands WHERE tenant_id = $1 LIMIT $2);
+DELETE FROM commands WHERE id = ANY (ARRAY(SELECT id FROM commands WHERE tenant_id = $1 LIMIT $2));
+
+-- After those of `commands`: a job that is archived meanwhile is found here, or there the next time.
+-- name: delete_some_finished_jobs
+DELETE FROM finished_commands WHERE id = ANY (ARRAY(SELECT id FROM finished_commands WHERE tenant_id = $1 LIMIT $2));
 
 -- name: delete_some_idempotency_keys
 DELETE FROM idempotency_keys

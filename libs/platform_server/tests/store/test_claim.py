@@ -26,7 +26,9 @@ async def poll(pool: Pool, agent: AgentId, *, max_jobs: int = 1) -> Claimed:
         profile = await claims.intern_profile(conn, PROFILE)
         await polls.note(conn, {agent: profile})
     offers = [Offer(agent, profile, max_jobs, 0.0)]
-    return await claims.claim(pool, offers, token_hash=token, region_patience=PATIENCE)
+    async with pool.acquire() as conn:
+        slots = await claims.slots(conn)
+    return await claims.claim(pool, offers, slots=slots, token_hash=token, region_patience=PATIENCE)
 
 
 async def on_plan(world: World, plan: str) -> TenantId:

@@ -4,8 +4,7 @@ The facts are the test's own: they are written into Postgres as rows, and told t
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -18,8 +17,9 @@ from platform_core.domain import costs, rule, scheduling
 from platform_core.domain.ids import SYSTEM_TENANT, AgentId, JobId, TenantId
 from platform_core.domain.plans import PLANS, weight
 from platform_core.domain.scheduling import Decision, Profile, QueuedJob, Requirement, Snapshot
-from platform_server.store import claims, lanes
+from platform_server.store import claims
 from platform_server.store.connection import Conn
+from world import a_lane, rolled_back
 
 NOW = datetime(2026, 1, 24, 12, tzinfo=UTC)
 PATIENCE = timedelta(seconds=30)
@@ -256,7 +256,8 @@ async def submit(conn: Conn, facts: Facts, *, count: int) -> None:
         for _ in range(count)
     ]
     ages = [timedelta(seconds=draw.choice(AGES)) for _ in range(count)]
-    places = await lanes.intern(conn, wanted)
+    lanes = {lane: await a_lane(conn, *lane) for lane in dict.fromkeys(wanted)}
+    places = [lanes[lane] for lane in wanted]
     rows = await conn.fetch("SELECT id, requirement_id FROM lanes WHERE id = ANY ($1)", places)
     numbers: dict[int, int] = {row["id"]: row["requirement_id"] for row in rows}
     facts.requirements = {**facts.requirements, **{numbers[p]: w[1] for p, w in zip(places, wanted, strict=True)}}
@@ -289,16 +290,6 @@ async def end_some(conn: Conn, facts: Facts, *, count: int) -> None:
         )  # fmt: skip
 
 
-@asynccontextmanager
-async def rolled_back(conn: Conn) -> AsyncIterator[None]:
-    example = conn.transaction()
-    await example.start()
-    try:
-        yield
-    finally:
-        await example.rollback()
-
-
 async def stored(conn: Conn) -> tuple[dict[TenantId, tuple[float, bool, float | None]], dict[int, float], float]:
     turns = await conn.fetch("SELECT tenant_id, turn, contending, mean_seconds FROM tenant_turns")
     virtual_times = await conn.fetch("SELECT profile_id, v FROM profile_turns")
@@ -329,10 +320,14 @@ async def test_the_claim_hands_out_the_models_jobs_to_the_models_agents_in_the_m
             await submit(conn, facts, count=jobs)
             await end_some(conn, facts, count=ended)
             polls = facts.offers(offers)
-            claimed = await claims.claim_at(conn, polls, token_hash=lambda *_: "", patience=PATIENCE, now=facts.now)
+            slots = await claims.slots(conn)
+            claimed = await claims.claim_at(
+                conn, polls, slots=slots, token_hash=lambda *_: "", patience=PATIENCE, now=facts.now
+            )
             decision = facts.decide(polls)
             assert [(h.job, h.agent) for h in claimed.handed_out] == [(h.job, h.agent) for h in decision.handed_out]
             facts.note(decision)
+            assert claimed.left_waiting == bool(facts.queued)
             turns, virtual_times, fleet_mean = await stored(conn)
             assert turns == {t.id: (t.turn, t.contending, t.mean) for t in facts.tenants}
             assert (virtual_times, fleet_mean) == (facts.virtual_times, facts.fleet_mean)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import cycle
-from typing import Any
 
 import pytest
 
@@ -24,27 +23,10 @@ from platform_core.domain.priority import queue_priority
 from platform_core.domain.scheduling import Requirement
 from platform_server.kit.clock import new_id
 from platform_server.store import jobs, submissions, tenants
-from platform_server.store.connection import Conn, Pool, transaction
+from platform_server.store.connection import Conn, Pool, acquire, transaction
 from platform_server.store.jobs import Job
 from platform_server.store.submissions import Accepted, NewJob
-from world import World
-
-
-def new_job(tenant: TenantId, **other: Any) -> NewJob:
-    facts: dict[str, Any] = {
-        "id": JobId(new_id()),
-        "type": JobType.SCAN,
-        "priority": Priority.NORMAL,
-        "payload": '{"tool": "nuclei", "target": "example.com"}',
-        "requirement": Requirement(frozenset({"nuclei"}), "nuclei", None),
-        "timeout_seconds": 1800,
-        "auth_token_hash": "0" * 64,
-        "retry_of": None,
-        "traceparent": None,
-        "key": None,
-        "body_hash": "",
-    }
-    return NewJob(tenant=tenant, **{**facts, **other})
+from world import World, new_job
 
 
 async def a_tenant(conn: Conn, plan: str = "free") -> TenantId:
@@ -59,18 +41,20 @@ async def submit(conn: Conn, asked: NewJob) -> Accepted | Exception:
 
 
 async def submit_through(pool: Pool, asked: Sequence[NewJob]) -> list[Accepted | Exception]:
-    async with transaction(pool) as conn:
+    door = acquire if all(job.key is None for job in asked) else transaction
+    async with door(pool) as conn:
         return await submissions.submit(conn, asked)
 
 
+@pytest.mark.parametrize("keyed", [False, True], ids=["without keys", "with a key each"])
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 async def test_the_queue_limit_is_exact_under_64_submissions_at_once(
-    world: World, pool: Pool, other_pool: Pool, plan: Plan
+    world: World, pool: Pool, other_pool: Pool, plan: Plan, keyed: bool
 ) -> None:
     tenant = await world.tenant()
     await world.execute("UPDATE tenants SET plan = $2 WHERE id = $1", tenant, plan.name)
     size = plan.max_queue_size * 2 // 64 + 1
-    batches = [[new_job(tenant) for _ in range(size)] for _ in range(64)]
+    batches = [[new_job(tenant, key=f"{n}" if keyed and not i else None) for i in range(size)] for n in range(64)]
     doors = cycle([pool, other_pool])
     answers = [a for b in await asyncio.gather(*(submit_through(next(doors), b) for b in batches)) for a in b]
 
@@ -176,6 +160,30 @@ async def test_another_tenant_has_keys_of_its_own(conn: Conn) -> None:
     one, other = await a_tenant(conn), await a_tenant(conn)
     answers = await submissions.submit(conn, [new_job(t, key="k", body_hash=str(t)) for t in (one, other)])
     assert [isinstance(answer, Accepted) and not answer.replayed for answer in answers] == [True, True]
+
+
+async def test_a_batch_may_have_jobs_with_keys_and_without(conn: Conn) -> None:
+    tenant, unknown = await a_tenant(conn), TenantId(new_id())
+    first = await submit(conn, new_job(tenant, key="seen", body_hash="body"))
+    await submissions.submit(conn, [new_job(tenant) for _ in range(6)])
+    asked = [
+        new_job(tenant),
+        new_job(tenant, key="seen", body_hash="body"),
+        new_job(tenant, key="new", body_hash="body"),
+        new_job(tenant, key="seen", body_hash="other"),
+        new_job(unknown, key="new"),
+        new_job(tenant, priority=Priority.CRITICAL),
+        new_job(tenant, key="new", body_hash="body"),
+        new_job(tenant, key="late", body_hash="body"),
+        new_job(tenant, key="late", body_hash="body"),
+    ]
+    plain, replay, keyed, mismatch, nobody, urgent, repeated, late, later = await submissions.submit(conn, asked)
+    assert isinstance(first, Accepted)
+    assert replay == replace(first, replayed=True)
+    assert [a.position for a in (plain, keyed, urgent) if isinstance(a, Accepted)] == [8, 9, 1]
+    assert [type(a) for a in (mismatch, nobody, repeated)] == [IdempotencyMismatch, TenantUnknown, IdempotencyInFlight]
+    assert [type(a) for a in (late, later)] == [QueueFull, QueueFull]
+    assert await conn.fetchval("SELECT array_agg(key ORDER BY key) FROM idempotency_keys") == ["new", "seen"]
 
 
 async def test_five_parallel_submissions_with_one_key_are_one_job(world: World, pool: Pool, other_pool: Pool) -> None:

@@ -23,17 +23,18 @@ from platform_core.domain.ids import SYSTEM_TENANT, AgentId, JobId, TenantId
 from platform_core.domain.jobs import HELD, LEGAL_MOVES, OVER, JobStatus
 from platform_core.domain.scheduling import Profile, Requirement
 from platform_server.kit.clock import new_id, now
-from platform_server.store import attempts, claims, jobs, lanes, sweeps, tenants
+from platform_server.store import archive, attempts, claims, jobs, sweeps, tenants
 from platform_server.store.attempts import Ended, Held, Outcome, ProgressNote, Report
 from platform_server.store.connection import Conn
 from platform_server.store.sql import load
+from world import a_lane
 
 Q, A, R = JobStatus.QUEUED, JobStatus.ASSIGNED, JobStatus.RUNNING
 C, F, X, E = JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED
 
 ATTEMPT = 2
 HASH = "a" * 64
-DAY, MONTH = timedelta(days=1), timedelta(days=30)
+DAY = timedelta(days=1)
 REASON = "because"
 
 
@@ -69,7 +70,7 @@ async def a_job(conn: Conn, status: JobStatus) -> Job:
     profile = await claims.intern_profile(conn, Profile(frozenset(), frozenset({"nuclei"}), ""))
     await conn.execute("INSERT INTO agent_presence VALUES ($1, false, '-infinity', $2)", agent, profile)
     await tenants.put(conn, tenant, name="acme", plan="free", status="active")
-    (lane,) = await lanes.intern(conn, [(tenant, Requirement(frozenset(), "nuclei", None), 500)])
+    lane = await a_lane(conn, tenant, Requirement(frozenset(), "nuclei", None), 500)
     await conn.execute(
         "INSERT INTO commands (id, tenant_id, type, priority, status, payload, tool, lane_id, is_platform_job,"
         " queued_at, platform_agent_id, profile_id, cost, slot_held, attempt, auth_token_hash, auth_token_expires_at,"
@@ -86,12 +87,15 @@ async def a_job(conn: Conn, status: JobStatus) -> Job:
 
 async def claim(conn: Conn, job: Job) -> None:
     offers = [claims.Offer(job.agent, job.profile, 1, 0.0)]
-    await claims.claim_at(conn, offers, token_hash=lambda *_: HASH, patience=timedelta(0), now=now())
+    slots = await claims.slots(conn)
+    await claims.claim_at(conn, offers, slots=slots, token_hash=lambda *_: HASH, patience=timedelta(0), now=now())
 
 
 async def assign(conn: Conn, job: Job) -> None:
     """What a claim writes about a job that was queued when it looked, and may be anything now."""
-    await conn.fetch(claims.SQL["assign_if_queued"], [job.id], [job.agent], [job.profile], [1.0], [HASH], now())
+    await conn.fetch(
+        claims.SQL["assign_if_queued"], [job.id], [job.agent], [job.profile], [1.0], [HASH], now(), *[[]] * 11, 1.0
+    )
 
 
 async def complete(conn: Conn, job: Job) -> None:
@@ -137,7 +141,11 @@ WRITES: Mapping[str, tuple[Write, Mapping[JobStatus, JobStatus | None]]] = {
     "free unconfirmed": (lambda conn, _: sweeps.free_unconfirmed(conn, after=DAY, limit=10), {}),
     "expiry": (lambda conn, _: sweeps.expire(conn, after=DAY, limit=10), {Q: E}),
     "priority update": (lambda conn, _: sweeps.refresh_priorities(conn, sweeps.FRONT, limit=10), {}),
-    "retention": (lambda conn, _: sweeps.delete_finished(conn, after=MONTH, limit=10), dict.fromkeys([C, F, E], GONE)),
+    "archive": (
+        lambda conn, _: archive.move_finished(conn, archive.FRONT, after=DAY, limit=10),
+        dict.fromkeys([C, F, E], GONE),
+    ),
+    "retention": (lambda conn, _: archive.delete_old(conn, after=DAY, limit=10), {}),
     "delete tenant": (delete_tenant, dict.fromkeys([Q, A, R, X], GONE)),
 }
 

@@ -1,0 +1,2 @@
+DROP FUNCTION begin_claim;
+DROP FUNCTION fold_corrections;
