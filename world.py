@@ -21,6 +21,7 @@ from platform_core.domain.jobs import JobType, Priority
 from platform_core.domain.scheduling import Profile, Requirement
 from platform_server.kit.clock import new_id
 from platform_server.store import agents, archive, attempts, claims, jobs, polls, submissions, tenants
+from platform_server.store.claiming import Claiming
 from platform_server.store.claims import HandedOut, Offer
 from platform_server.store.connection import Conn, Pool, acquire, transaction
 from platform_server.store.submissions import NewJob
@@ -184,12 +185,8 @@ class World:
         async with transaction(self.pool) as conn:
             profile = await claims.intern_profile(conn, Profile(frozenset({"nuclei"}), frozenset({"nuclei"}), ""))
             await polls.note(conn, {agent: profile})
-        offers = [Offer(agent, profile, count, 0.0)]
-        async with self.pool.acquire() as conn:
-            slots = await claims.slots(conn)
-        claimed = await claims.claim(
-            self.pool, offers, slots=slots, token_hash=token, region_patience=timedelta(seconds=30)
-        )
+        claiming = Claiming(self.pool, token_hash=token, region_patience=timedelta(seconds=30))
+        claimed = await claiming.claim([Offer(agent, profile, count, 0.0)])
         assert len(claimed.handed_out) == count
         return list(claimed.handed_out)
 

@@ -13,7 +13,7 @@ from sitting import Site
 
 from platform_core.domain.ids import AgentId
 from platform_ops import migrate
-from platform_server.store import claims
+from platform_server.store.claiming import Claiming
 from platform_server.store.claims import Offer
 from platform_server.store.connection import open_pool
 from platform_stack import engines
@@ -74,14 +74,11 @@ async def _claim_ms(dsn: str, *, rounds: int) -> float:
     """The median; between claims their jobs end, and as many come anew."""
     agents = await _agents(dsn)
     async with open_pool(dsn, size=1, name="claim") as pool:
-        async with pool.acquire() as conn:
-            slots = await claims.slots(conn)
+        claiming = Claiming(pool, token_hash=_token_hash, region_patience=timedelta(seconds=30))
 
         async def claim() -> None:
             offers = [Offer(agent, 1, 1, float(n)) for n, agent in enumerate(agents)]
-            claimed = await claims.claim(
-                pool, offers, slots=slots, token_hash=_token_hash, region_patience=timedelta(seconds=30)
-            )
+            claimed = await claiming.claim(offers)
             if len(claimed.handed_out) != BATCH:
                 raise RuntimeError(f"{len(claimed.handed_out)} handed out, not {BATCH}")
 

@@ -46,7 +46,7 @@ FOR_PEOPLE = frozenset({"jobs.stats", "jobs.stats_by_priority", "jobs.stats_by_t
 RANKING = frozenset({"lane_heads", "lanes", "tenants", "tenant_turns"})
 # Read whole for a good reason.
 BY_DESIGN: Mapping[str, frozenset[str]] = {
-    "claims.begin": RANKING,
+    "claims.lock_and_begin": RANKING,
     # Once a minute, a look into the queue for each lane.
     "sweeps.wake_forgotten_lanes": RANKING,
     **dict.fromkeys(FOR_PEOPLE, frozenset({"commands"})),
@@ -109,9 +109,11 @@ async def claim(conn: Watching, who: Cast) -> Sequence[HandedOut]:
         await polls.any_queued(conn)
         slots = await claims.slots(conn)
     offers = [Offer(agent, 1, 1, float(n)) for n, agent in enumerate(who.agents)]
-    async with conn.transaction():
-        await conn.execute(claims.SQL["lock"])
-        claimed = await claims.claim_at(conn, offers, slots=slots, token_hash=lambda *_: HASH, patience=AT_ONCE)
+    begin = claims.SQL["lock_and_begin"]
+    claimed = await claims.claim_at(
+        conn, offers, slots=slots, token_hash=lambda *_: HASH, patience=AT_ONCE, begin=begin
+    )
+    await conn.execute(claims.SQL["unlock"])
     assert len(claimed.handed_out) >= 8
     return claimed.handed_out
 

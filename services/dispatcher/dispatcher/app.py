@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -26,17 +26,13 @@ from platform_server.assembly.agent_door import agent_door
 from platform_server.assembly.service import application, limits_of, opened
 from platform_server.kit import serve
 from platform_server.kit.loops import Loop, beside, running
-from platform_server.kit.remembered import Remembered
 from platform_server.kit.settings import job_token_keys
 from platform_server.signals import waiting
 from platform_server.signals.wakeups import Channel, Subscription
-from platform_server.store import claims
-from platform_server.store.claims import Claimed, Offer
-from platform_server.store.connection import acquire, open_pool
+from platform_server.store.claiming import PAUSED_AFTER, Claiming
+from platform_server.store.connection import open_pool
 
 NAME = "dispatcher"
-# A fleet's slots change by the heartbeat; to sum them up costs more than all else that a claim reads.
-_SLOTS_SECONDS = 1.0
 
 
 def create_app(settings: Settings, runtime: serve.Runtime) -> Starlette:
@@ -48,26 +44,17 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
     keys = job_token_keys(settings.job_token_keys)
     async with opened(settings, runtime, name=NAME) as at:
         # Claims and reports have connections of their own: neither stands in line behind the other.
-        claiming = await at.stack.enter_async_context(open_pool(settings.database_url, size=1, name=f"{NAME}-claim"))
-
-        async def read_slots(_: None) -> Mapping[int, int]:
-            async with acquire(at.pool) as conn:
-                return await claims.slots(conn)
-
-        slots = Remembered(read_slots, seconds=_SLOTS_SECONDS)
-
-        async def claim(offers: Sequence[Offer]) -> Claimed:
-            return await claims.claim(
-                claiming,
-                offers,
-                slots=await slots.get(None),
-                token_hash=partial(_token_hash, keys),
-                region_patience=timedelta(seconds=settings.region_patience_seconds),
-            )
-
+        pool = await at.stack.enter_async_context(
+            open_pool(settings.database_url, size=1, name=f"{NAME}-claim", paused_after=PAUSED_AFTER)
+        )
+        claiming = Claiming(
+            pool,
+            token_hash=partial(_token_hash, keys),
+            region_patience=timedelta(seconds=settings.region_patience_seconds),
+        )
         door = agent_door(at.pool, at.redis, limits_of(settings))
         put_backs = PutBacks(at.pool, at.announcer)
-        broker = Broker(claim, put_backs.add)
+        broker = Broker(claiming.claim, put_backs.add)
         signs = Signs(at.pool)
         reports = Reports(at.pool, broker, at.announcer, signs)
         name = f"{socket.gethostname()}-{uuid4()}"
@@ -84,6 +71,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
         )
         runtime.health.loops = loops = [
             Loop("claims", broker.step, timedelta(seconds=5), wake=broker.work),
+            Loop("slots", claiming.sum_slots, timedelta(seconds=1)),
             Loop("put-backs", put_backs.write, timedelta(seconds=1), wake=put_backs.work),
             Loop("sweep", polls.sweep, timedelta(seconds=settings.sweep_seconds), jitter=0.2),
             Loop("presence", polls.note_held, timedelta(seconds=settings.presence_seconds)),

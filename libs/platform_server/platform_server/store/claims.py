@@ -1,7 +1,6 @@
 """The claim: one at a time in the cell, in batches. SQL ranks the tenants, the rule decides, SQL writes that down."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +10,7 @@ from platform_core.domain.ids import AgentId, JobId, TenantId
 from platform_core.domain.scheduling import Profile
 from platform_server.store.claim_batch import Batch, TokenHash
 from platform_server.store.claim_reads import Look
-from platform_server.store.connection import Conn, Pool, acquire, retry_deadlock
+from platform_server.store.connection import Conn
 from platform_server.store.sql import load
 
 SQL = load("claims")
@@ -71,39 +70,6 @@ async def slots(conn: Conn) -> Mapping[int, int]:
     return {row["profile_id"]: row["slots"] for row in await conn.fetch(SQL["slots"])}
 
 
-async def claim(
-    pool: Pool,
-    offers: Sequence[Offer],
-    *,
-    slots: Mapping[int, int],
-    token_hash: TokenHash,
-    region_patience: timedelta,
-) -> Claimed:
-    """Hand out queued jobs to the offers, by the rule, in one transaction; an agent may be given fewer or none.
-
-    ``slots``: what `slots` told, a moment ago at most. ``token_hash``: the SHA-256 of a job's token for an attempt.
-    Raises Unavailable when Postgres is away or the claim before this one does not end.
-    """
-
-    async def once() -> Claimed:
-        async with acquire(pool) as conn, _locked(conn):
-            return await claim_at(conn, offers, slots=slots, token_hash=token_hash, patience=region_patience)
-
-    return await retry_deadlock(once)
-
-
-@asynccontextmanager
-async def _locked(conn: Conn) -> AsyncIterator[None]:
-    """A transaction that holds the cell's lock: begun and locked in one round trip."""
-    try:
-        await conn.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {SQL['lock']}")
-        yield
-    except BaseException:
-        await conn.execute("ROLLBACK")
-        raise
-    await conn.execute("COMMIT")
-
-
 async def claim_at(
     conn: Conn,
     offers: Sequence[Offer],
@@ -111,11 +77,15 @@ async def claim_at(
     slots: Mapping[int, int],
     token_hash: TokenHash,
     patience: timedelta,
+    begin: str = SQL["begin"],
     now: datetime | None = None,
 ) -> Claimed:
-    """The claim as of ``now``, in a transaction of the caller's that holds the lock; None: when it has begun."""
+    """The claim as of ``now``; None: when it has begun. The caller holds the lock, unless ``begin`` takes it.
+
+    It writes by one statement; another gives back what was charged for jobs that were cancelled meanwhile.
+    """
     text = await conn.fetchval(
-        SQL["begin"],
+        begin,
         [o.agent for o in offers],
         [o.profile for o in offers],
         [o.max_jobs for o in offers],

@@ -4,9 +4,18 @@ INSERT INTO profiles (capabilities, tools, region) VALUES ($1, $2, $3) ON CONFLI
 -- name: find_profile
 SELECT id FROM profiles WHERE capabilities = $1 AND tools = $2 AND region = $3;
 
--- One claim at a time in the cell. A statement of its own: the next one must see what was committed under the lock.
+-- One claim at a time in the cell, and nobody who would come between: the lock of a transaction. A statement of its own: the
+-- next one must see what was committed under the lock.
 -- name: lock
 SELECT pg_advisory_xact_lock(7305808869221);
+
+-- The claim's own is the session's. Each statement inside of `begin_claim` sees what was committed before it.
+-- name: lock_and_begin
+SELECT begin_claim($1, $2, $3, $4, $5, $6, $7) FROM pg_advisory_lock(7305808869221);
+
+-- All of them: a claim that was tried twice has locked twice.
+-- name: unlock
+SELECT pg_advisory_unlock_all();
 
 -- S_g of every profile: the slots of the agents that are there.
 -- name: slots

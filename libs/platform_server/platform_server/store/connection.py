@@ -48,8 +48,14 @@ _SESSION = {
 
 
 @asynccontextmanager
-async def open_pool(dsn: str, *, size: int, name: str) -> AsyncIterator[Pool]:
-    """A pool of at most ``size`` connections that opens them when they are first needed; closed at the end."""
+async def open_pool(dsn: str, *, size: int, name: str, paused_after: timedelta | None = None) -> AsyncIterator[Pool]:
+    """A pool of at most ``size`` connections that opens them when they are first needed; closed at the end.
+
+    ``paused_after``: Postgres ends a session that asks nothing for so long. None: never.
+    """
+    settings = {**_SESSION, "application_name": name}
+    if paused_after is not None:
+        settings["idle_session_timeout"] = f"{paused_after.total_seconds():.0f}s"
     pool = asyncpg.create_pool(
         dsn,
         min_size=0,
@@ -57,7 +63,7 @@ async def open_pool(dsn: str, *, size: int, name: str) -> AsyncIterator[Pool]:
         timeout=5,
         command_timeout=6,
         reset=_reset,
-        server_settings={**_SESSION, "application_name": name},
+        server_settings=settings,
     )
     async with pool:
         yield pool

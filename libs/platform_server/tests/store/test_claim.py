@@ -13,6 +13,7 @@ from platform_core.domain.ids import AgentId, TenantId
 from platform_core.domain.jobs import JobStatus, Priority
 from platform_core.domain.scheduling import Profile
 from platform_server.store import agents, attempts, claims, jobs, polls
+from platform_server.store.claiming import Claiming
 from platform_server.store.claims import Claimed, Offer
 from platform_server.store.connection import Conn, Pool, open_pool, transaction
 from world import World, eventually, token
@@ -25,10 +26,8 @@ async def poll(pool: Pool, agent: AgentId, *, max_jobs: int = 1) -> Claimed:
     async with transaction(pool) as conn:
         profile = await claims.intern_profile(conn, PROFILE)
         await polls.note(conn, {agent: profile})
-    offers = [Offer(agent, profile, max_jobs, 0.0)]
-    async with pool.acquire() as conn:
-        slots = await claims.slots(conn)
-    return await claims.claim(pool, offers, slots=slots, token_hash=token, region_patience=PATIENCE)
+    claiming = Claiming(pool, token_hash=token, region_patience=PATIENCE)
+    return await claiming.claim([Offer(agent, profile, max_jobs, 0.0)])
 
 
 async def on_plan(world: World, plan: str) -> TenantId:

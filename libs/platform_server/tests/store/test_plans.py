@@ -7,7 +7,7 @@ from planning.watch import Watching, large, watching
 
 # What a job's way, its tenant and its agent need; each of them was seen.
 HOT = {
-    "submissions.submit", "idempotency.find", "idempotency.remember", "claims.lock", "claims.begin",
+    "submissions.submit", "idempotency.find", "idempotency.remember", "claims.lock_and_begin",
     "claims.assign_if_queued", "agents.identity", "polls.note_polls", "polls.any_queued",
     "attempts.ack_if_current_attempt", "attempts.progress_if_current_attempt", "attempts.complete_if_current_attempt",
     "attempts.standing", "attempts.requeue_if_held_on_attempt", "presence.note_heartbeats", "presence.jobs_of_agents",
