@@ -15,6 +15,7 @@ from platform_core.domain.ids import TenantId
 from platform_core.domain.scheduling import Profile
 from platform_server.assembly.service import application, jwt_rules, opened
 from platform_server.kit import serve
+from platform_server.kit.admission import Admission
 from platform_server.kit.batching import Batch
 from platform_server.kit.loops import beside
 from platform_server.kit.remembered import Remembered
@@ -60,6 +61,10 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
             announcer=at.announcer,
             standings=Remembered(standing, seconds=_STANDING_SECONDS),
             rate=Batch(SubmitRate(at.redis).take),
+            admission=Admission(
+                most=settings.max_submissions_in_work,
+                patience=timedelta(milliseconds=settings.submission_patience_ms),
+            ),
         )
 
 

@@ -30,6 +30,17 @@ def refusals() -> Iterator[Submission]:
         raise
 
 
+@contextmanager
+def early_refusals() -> Iterator[None]:
+    """Count a submission that was turned away unread."""
+    try:
+        yield
+    except DomainError:
+        metrics.SUBMISSIONS_TURNED_AWAY.inc()
+        metrics.JOBS_SUBMITTED.labels("unknown", "rejected").inc()
+        raise
+
+
 def accepted(kind: JobType) -> None:
     """Count a job that was queued; the first answer given again is no submission of its own."""
     metrics.JOBS_SUBMITTED.labels(kind, "accepted").inc()

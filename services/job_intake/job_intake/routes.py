@@ -18,6 +18,7 @@ from platform_core.wire.events import ControlKind, JobEventKind
 from platform_core.wire.queries import JobQuery
 from platform_server.assembly.announcer import Announcer
 from platform_server.kit import auth, pages, security
+from platform_server.kit.admission import Admission
 from platform_server.kit.batching import Batch
 from platform_server.kit.bodies import answer, read_bytes
 from platform_server.kit.remembered import Remembered
@@ -38,6 +39,7 @@ class State(TypedDict):
     announcer: Announcer
     standings: Remembered[TenantId, tenants.Standing]
     rate: Batch[Take, int]
+    admission: Admission
 
 
 Request = AnyRequest[State]
@@ -49,6 +51,7 @@ class _Submitter(NamedTuple):
 
 
 async def submit(request: Request) -> Response:
+    _admitted(request)
     submitter = await _submitter(request)
     with counts.refusals() as submission:
         await _within_rate(request, submitter)
@@ -59,6 +62,7 @@ async def submit(request: Request) -> Response:
 
 async def retry(request: Request) -> Response:
     """A failed job once more, as a new one: the queue limit holds."""
+    _admitted(request)
     submitter = await _submitter(request)
     failed = await _find(request, submitter.tenant)
     if failed.status is not JobStatus.FAILED:
@@ -141,6 +145,12 @@ async def _submitter(request: Request) -> _Submitter:
     return _Submitter(tenant, await request.state["standings"].get(tenant))
 
 
+def _admitted(request: Request) -> None:
+    """Before anything else is done for it: to refuse must cost next to nothing."""
+    with counts.early_refusals():
+        request.state["admission"].check()
+
+
 async def _within_rate(request: Request, submitter: _Submitter) -> None:
     standing = submitter.standing
     await request.state["rate"].add(Take(submitter.tenant, standing.submit_rate, standing.submit_burst))
@@ -150,9 +160,10 @@ async def _submitted(
     request: Request, tenant: TenantId, asked: wire.SubmitJob, *, retry_of: JobId | None = None
 ) -> Response:
     key = validation.idempotency_key(request.headers.get("idempotency-key"))
-    submitted = await request.state["submissions"].submit(
-        tenant, asked, key=key, traceparent=request.scope["traceparent"], retry_of=retry_of
-    )
+    with request.state["admission"].standing():
+        submitted = await request.state["submissions"].submit(
+            tenant, asked, key=key, traceparent=request.scope["traceparent"], retry_of=retry_of
+        )
     return answer(submitted, 201)
 
 

@@ -8,6 +8,9 @@ AUTH_FAILURES = Counter("auth_failures_total", "Refused credentials and rights."
 BANNED_IPS = Gauge("banned_ips_current", "Addresses banned at present; told by the acting agent-health.")
 JOBS_SUBMITTED = Counter("platform_jobs_submitted_total", "Submissions.", ["type", "status"])
 VALIDATION_FAILURES = Counter("job_validation_failures_total", "Submissions refused as invalid.", ["reason"])
+SUBMISSIONS_TURNED_AWAY = Counter(
+    "platform_submissions_turned_away_total", "Submissions refused unread: more were in work than could be answered."
+)
 AGENT_STATUS = Gauge("agent_status", "Agents by status; told by the acting agent-health.", ["type", "status"])
 
 JOBS = Gauge("platform_jobs", "Open jobs; told by the acting queue-maintenance.", ["state"])
