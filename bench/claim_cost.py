@@ -154,8 +154,8 @@ SELECT
     CASE lane.base WHEN 1000 THEN 'critical' WHEN 750 THEN 'high' WHEN 500 THEN 'normal' ELSE 'low' END,
     'queued', '{"tool": "nuclei", "target": "example.com"}', 'nuclei', '{nuclei}', lane.id, true,
     clock_timestamp() - random() * interval '1 hour'
-FROM (SELECT *, row_number() OVER (ORDER BY id) - 1 AS n, count(*) OVER () AS lanes FROM lanes) AS lane
-JOIN generate_series(0, $1::int - 1) AS job ON job % lane.lanes = lane.n
+FROM (SELECT *, row_number() OVER (ORDER BY id) - 1 AS n FROM lanes) AS lane
+JOIN generate_series(0, $1::int - 1) AS job ON job % (SELECT count(*) FROM lanes) = lane.n
 """
 _HEADS = """
 INSERT INTO lane_heads (lane_id, tenant_id, requirement_id, base, queued_at, at)
