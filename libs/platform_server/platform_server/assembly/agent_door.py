@@ -1,5 +1,6 @@
 """The door that agents come in by: their keys, the limiter in front of it, and what keeps both in order."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +13,34 @@ from platform_server.signals.connection import Client
 from platform_server.signals.limiter import Limiter, LimiterSettings
 from platform_server.store import agents
 from platform_server.store.connection import Pool, acquire
+
+# Twice in the second that a change may take to bite, with room for a slow look.
+_CHANGES_SECONDS = 0.4
+
+
+class Changes:
+    """Keeps ``keys`` up to date with Postgres, whatever Redis tells or does not tell."""
+
+    def __init__(self, pool: Pool, keys: AgentKeys[agents.Identity]) -> None:
+        self._pool = pool
+        self._keys = keys
+        self._seen: str | None = None
+
+    async def look(self) -> int:
+        """A step. After one that failed it starts anew: who knows which Postgres answers next."""
+        begun, seen = time.monotonic(), self._seen
+        self._seen = None
+        try:
+            async with acquire(self._pool) as conn:
+                changes = await agents.changes(conn, seen)
+        except Exception:
+            self._keys.lose_track()
+            raise
+        if seen is None:
+            self._keys.follow_from(time.monotonic())
+        self._keys.follow(changes.agents, as_of=begun)
+        self._seen = changes.seen
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +68,7 @@ def agent_door(pool: Pool, redis: Client, limits: LimiterSettings) -> AgentDoor:
     return AgentDoor(
         keys,
         [
+            Loop("credentials", Changes(pool, keys).look, timedelta(seconds=_CHANGES_SECONDS)),
             Loop("keep-bans", new_bans.keep, timedelta(seconds=1)),
             Loop("clean-up", clean_up, limits.cleanup_interval),
         ],

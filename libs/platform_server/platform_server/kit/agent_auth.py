@@ -1,13 +1,15 @@
-"""Agents' API keys: form and checksum first, then a look-up that is trusted for a second at most.
+"""Agents' API keys: form and checksum first, then a look-up that is trusted while every change is heard of.
 
-A known agent's request costs no round trip to Postgres within that second; disabling or deleting bites sooner, by
-``forget``, and within the second when Redis is away.
+A known agent's request costs no round trip to Postgres. Disabling or deleting bites by ``forget``, and within a second
+when Redis is away: somebody reads the changes from Postgres and tells ``follow``, and what was not told for a second is
+looked up again.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from math import inf
 from typing import Final, Generic, Protocol, TypeVar
 
 from platform_core.domain import tokens
@@ -18,6 +20,8 @@ from platform_core.domain.ids import AgentId
 Address = IPv4Address | IPv6Address
 
 TRUST_SECONDS: Final = 1.0
+# However well the changes are followed: a look-up also notes that the key is in use.
+_LOOKED_UP_AGAIN_SECONDS: Final = 300.0
 # So long after its last use a key is looked up without asking the limiter, which trusts a verified key as long.
 REMEMBERED_SECONDS: Final = 900.0
 
@@ -33,6 +37,9 @@ class AgentIdentity(Protocol):
     def is_platform_agent(self) -> bool: ...
     @property
     def key_prefix(self) -> str: ...
+    @property
+    def valid_seconds(self) -> float:
+        """How long the key is still valid if nobody changes it."""
 
 
 Identity = TypeVar("Identity", bound=AgentIdentity)
@@ -53,7 +60,10 @@ class Limiter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Known(Generic[Identity]):
+    """``looked_up``: when the look-up began. ``until``: no longer, whatever is heard. By the process's clock."""
+
     identity: Identity
+    looked_up: float
     until: float
 
 
@@ -64,13 +74,16 @@ class AgentKeys(Generic[Identity]):
         self._find = find
         self._limiter = limiter
         self._known: dict[str, _Known[Identity]] = {}
+        self._forgotten: dict[AgentId, float] = {}
+        self._followed_since = inf
+        self._followed_until = -inf
 
     async def authenticate(self, raw: str | None, address: Address) -> Identity:
         """The agent with this key. Raises Banned, Unauthenticated, KeyInvalid, AgentTypeMismatch or AgentDisabled."""
         if raw is None:
             raise Unauthenticated("key_missing")
         known = self._known.get(raw)
-        if known is None or known.until < time.monotonic():
+        if known is None or not self._trusts(known):
             known = await self._verify(raw, address)
         identity = known.identity
         if not identity.is_platform_agent:
@@ -80,13 +93,37 @@ class AgentKeys(Generic[Identity]):
         return identity
 
     def forget(self, agent: AgentId) -> None:
-        """What is known of the agent's keys is out of date."""
+        """What is known of the agent's keys is out of date; so is a look-up that has begun."""
+        self._forgotten[agent] = time.monotonic()
         self._known = {raw: known for raw, known in self._known.items() if known.identity.agent != agent}
 
+    def follow_from(self, at: float) -> None:
+        """From then on every change is told to `follow`, or `lose_track` is called."""
+        self._followed_since = at
+
+    def follow(self, changed: Iterable[AgentId], *, as_of: float) -> None:
+        """These agents' credentials have changed since the last call; of no other did they change before ``as_of``."""
+        for agent in changed:
+            self.forget(agent)
+        self._followed_until = as_of + TRUST_SECONDS
+
+    def lose_track(self) -> None:
+        """Changes may be missed from now on."""
+        self._followed_since = inf
+
     def sweep(self) -> None:
-        """Drop what is no longer trusted, so that the memory follows the agents that are there."""
+        """Drop what has not been looked up for long, so that the memory follows the agents that are there."""
         oldest = time.monotonic() - REMEMBERED_SECONDS
-        self._known = {raw: known for raw, known in self._known.items() if known.until >= oldest}
+        self._known = {raw: known for raw, known in self._known.items() if known.looked_up >= oldest}
+        self._forgotten = {agent: at for agent, at in self._forgotten.items() if at >= oldest}
+
+    def _trusts(self, known: _Known[Identity]) -> bool:
+        now = time.monotonic()
+        if now >= known.until:
+            return False
+        if now < known.looked_up + TRUST_SECONDS:
+            return True
+        return known.looked_up >= self._followed_since and now < self._followed_until
 
     async def _verify(self, raw: str, address: Address) -> _Known[Identity]:
         """A key that was right a while ago is no guess: the limiter hears of it only if it is right no more."""
@@ -116,5 +153,7 @@ class AgentKeys(Generic[Identity]):
         return self._remember(raw, identity, looked_up)
 
     def _remember(self, raw: str, identity: Identity, looked_up: float) -> _Known[Identity]:
-        self._known[raw] = known = _Known(identity, looked_up + TRUST_SECONDS)
+        known = _Known(identity, looked_up, looked_up + min(identity.valid_seconds, _LOOKED_UP_AGAIN_SECONDS))
+        if self._forgotten.get(identity.agent, -inf) < looked_up:
+            self._known[raw] = known
         return known

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 from uuid import UUID
 
 import asyncpg
@@ -28,6 +29,16 @@ class Identity:
     key_prefix: str
     profile: Profile
     max_concurrent: int
+    # How long the key is still valid if nobody changes it.
+    valid_seconds: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """``seen``: a snapshot of Postgres, up to which they are known."""
+
+    seen: str
+    agents: Sequence[AgentId]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +102,15 @@ async def identity(conn: Conn, key_hash: str) -> Identity | None:
         key_prefix=row["key_prefix"],
         profile=Profile(frozenset(row["capabilities"]), frozenset(row["tools"]), row["region"]),
         max_concurrent=row["max_concurrent"],
+        valid_seconds=inf if row["valid_seconds"] is None else row["valid_seconds"],
     )
+
+
+async def changes(conn: Conn, seen: str | None) -> Changes:
+    """The agents whose credentials or description changed since ``seen``; None: from now on."""
+    row = await conn.fetchrow(SQL["changes"], seen)
+    assert row is not None
+    return Changes(row["seen"], [AgentId(agent) for agent in row["agents"]])
 
 
 async def insert_if_name_free(conn: Conn, agent: AgentId, described: Description, key: Key) -> bool:

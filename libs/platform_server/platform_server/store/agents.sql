@@ -9,12 +9,24 @@ SELECT
     agents.tools,
     coalesce(agents.region, '') AS region,
     agents.max_concurrent,
+    extract(epoch FROM agent_keys.expires_at - clock_timestamp())::double precision AS valid_seconds,
     coalesce(agent_keys.last_used_at < clock_timestamp() - interval '5 minutes', true) AS last_use_is_old
 FROM agent_keys
 JOIN agents ON agents.id = agent_keys.agent_id
 WHERE agent_keys.key_hash = $1
     AND (agent_keys.expires_at IS NULL OR agent_keys.expires_at > clock_timestamp())
     AND agents.deleted_at IS NULL;
+
+-- Whose credentials changed since a snapshot that was seen before; a transaction that was open then is seen now.
+-- name: changes
+SELECT
+    pg_current_snapshot()::text AS seen,
+    ARRAY(
+        SELECT DISTINCT agent_id
+        FROM agent_changes
+        WHERE xid >= pg_snapshot_xmin($1::text::pg_snapshot)
+            AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
+    ) AS agents;
 
 -- name: touch_key
 UPDATE agent_keys SET last_used_at = clock_timestamp() WHERE key_hash = $1;

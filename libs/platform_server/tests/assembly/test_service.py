@@ -1,6 +1,7 @@
 """A service's frame: its connections, its probes, its problem answers, its door for agents; and that it ends."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,16 +15,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from platform_core.domain.errors import Banned, KeyInvalid, NotFound
+from platform_core.domain import tokens
+from platform_core.domain.errors import AgentDisabled, Banned, KeyInvalid, NotFound, Unavailable
 from platform_server.assembly.agent_door import agent_door
 from platform_server.assembly.service import application, jwt_rules, limits_of, opened
+from platform_server.kit.agent_auth import AgentKeys
 from platform_server.kit.health import internal_app
 from platform_server.kit.loops import Loop, beside, running
 from platform_server.kit.serve import Runtime
 from platform_server.kit.settings import ServiceSettings
 from platform_server.signals.limiter import LimiterSettings
-from platform_server.store.connection import Pool
-from world import in_process
+from platform_server.store import agents
+from platform_server.store.connection import Pool, transaction
+from world import World, in_process
 
 
 async def test_what_is_opened_is_what_the_probes_look_at(settings: ServiceSettings) -> None:
@@ -128,10 +132,11 @@ async def test_at_the_door_5_bad_keys_ban_and_the_ban_is_kept(pool: Pool, client
 async def test_the_doors_loops_keep_bans_and_clean_up(pool: Pool, client: Redis) -> None:
     loops = {loop.name: loop for loop in agent_door(pool, client, LimiterSettings()).loops}
     assert {name: loop.every for name, loop in loops.items()} == {
+        "credentials": timedelta(seconds=0.4),
         "keep-bans": timedelta(seconds=1),
         "clean-up": timedelta(minutes=5),
     }
-    assert [await loop.step() for loop in loops.values()] == [0, 0]
+    assert [await loop.step() for loop in loops.values()] == [0, 0, 0]
 
 
 async def test_a_service_ends_though_a_library_loses_a_cancellation() -> None:
@@ -156,3 +161,36 @@ async def test_a_service_ends_though_a_library_loses_a_cancellation() -> None:
             await started.wait()
             await asyncio.sleep(0)
     assert lost == ["task", "loop"]
+
+
+async def test_a_known_key_costs_no_look_up_and_a_change_bites_by_the_next_look(
+    pool: Pool, client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, key = ip_address("203.0.113.7"), tokens.new_agent_key(b"k" * 32)
+    agent = await World(pool).agent(key=key)
+    door = agent_door(pool, client, LimiterSettings())
+    look = next(loop.step for loop in door.loops if loop.name == "credentials")
+    await look()
+    await door.keys.authenticate(key, address)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 10)
+    await look()
+    with monkeypatch.context() as nobody_looks:
+        nobody_looks.setattr(agents, "identity", None)
+        assert (await door.keys.authenticate(key, address)).agent == agent
+    async with transaction(pool) as conn:
+        await agents.disable(conn, agent, reason=None)
+    await look()
+    with pytest.raises(AgentDisabled):
+        await door.keys.authenticate(key, address)
+
+
+async def test_changes_that_could_not_be_read_are_not_taken_for_none(
+    no_pool: Pool, client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(AgentKeys, "lose_track", lambda _: told.append("lost"))
+    loops = {loop.name: loop for loop in agent_door(no_pool, client, LimiterSettings()).loops}
+    with pytest.raises(Unavailable):
+        await loops["credentials"].step()
+    assert told == ["lost"]

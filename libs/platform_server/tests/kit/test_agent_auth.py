@@ -1,10 +1,11 @@
-"""Agents' keys: form first, ban before hashing, a look-up trusted for a second."""
+"""Agents' keys: form first, ban before hashing, a look-up trusted while changes are followed, or for a second."""
 
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from math import inf
 from uuid import UUID
 
 import pytest
@@ -47,10 +48,21 @@ class Agents:
             raise Unavailable(retry_after=timedelta(seconds=2))
         return self.by_hash.get(key_hash)
 
-    def add(self, state: AdminState = AdminState.ENABLED, *, is_platform_agent: bool = True) -> None:
+    def add(
+        self, state: AdminState = AdminState.ENABLED, *, is_platform_agent: bool = True, valid_seconds: float = inf
+    ) -> None:
+        profile = Profile(frozenset(), frozenset(), "")
         self.by_hash[tokens.secret_hash(KEY)] = Identity(
-            AGENT, state, is_platform_agent, tokens.key_prefix(KEY), Profile(frozenset(), frozenset(), ""), 1
+            AGENT, state, is_platform_agent, tokens.key_prefix(KEY), profile, 1, valid_seconds
         )
+
+
+class Clock:
+    """The process's, moved by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
 
 @pytest.fixture
@@ -67,6 +79,11 @@ async def limiter(redis: str) -> AsyncIterator[Limiter]:
 @pytest.fixture
 def keys(agents: Agents, limiter: Limiter) -> Keys:
     return AgentKeys(agents.find, limiter)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
 
 
 async def refusal(keys: Keys, raw: str | None) -> DomainError:
@@ -89,6 +106,100 @@ async def test_a_look_up_is_trusted_for_a_second(keys: Keys, agents: Agents, mon
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 1.01)
     assert isinstance(await refusal(keys, KEY), KeyInvalid)
+
+
+async def test_while_changes_are_followed_a_known_key_costs_no_look_up(
+    keys: Keys, agents: Agents, clock: Clock
+) -> None:
+    agents.add()
+    keys.follow_from(clock.now)
+    for _ in range(100):
+        keys.follow([], as_of=clock.now)
+        clock.now += 0.9
+        await keys.authenticate(KEY, HERE)
+    assert agents.look_ups == 1
+
+
+async def test_a_change_that_is_told_is_looked_up(keys: Keys, agents: Agents, clock: Clock) -> None:
+    agents.add()
+    keys.follow_from(clock.now)
+    await keys.authenticate(KEY, HERE)
+    agents.add(AdminState.DISABLED)
+    clock.now += 5
+    keys.follow([AGENT], as_of=clock.now)
+    assert isinstance(await refusal(keys, KEY), AgentDisabled)
+
+
+async def test_after_a_second_without_news_of_changes_a_key_is_looked_up(
+    keys: Keys, agents: Agents, clock: Clock
+) -> None:
+    agents.add()
+    keys.follow_from(clock.now)
+    await keys.authenticate(KEY, HERE)
+    clock.now += 5
+    keys.follow([], as_of=clock.now)
+    agents.by_hash.clear()
+    clock.now += 1.01
+    assert isinstance(await refusal(keys, KEY), KeyInvalid)
+
+
+async def test_what_was_looked_up_before_changes_were_followed_is_trusted_for_a_second(
+    keys: Keys, agents: Agents, clock: Clock
+) -> None:
+    agents.add()
+    await keys.authenticate(KEY, HERE)
+    clock.now += 0.1
+    keys.follow_from(clock.now)
+    clock.now += 1
+    keys.follow([], as_of=clock.now)
+    agents.by_hash.clear()
+    assert isinstance(await refusal(keys, KEY), KeyInvalid)
+
+
+async def test_who_lost_track_trusts_for_a_second(keys: Keys, agents: Agents, clock: Clock) -> None:
+    agents.add()
+    keys.follow_from(clock.now)
+    await keys.authenticate(KEY, HERE)
+    clock.now += 2
+    keys.follow([], as_of=clock.now)
+    keys.lose_track()
+    await keys.authenticate(KEY, HERE)
+    assert agents.look_ups == 2
+
+
+async def test_a_key_that_expires_is_trusted_until_then(keys: Keys, agents: Agents, clock: Clock) -> None:
+    agents.add(valid_seconds=10)
+    keys.follow_from(clock.now)
+    await keys.authenticate(KEY, HERE)
+    agents.by_hash.clear()
+    clock.now += 9.9
+    keys.follow([], as_of=clock.now)
+    await keys.authenticate(KEY, HERE)
+    clock.now += 0.2
+    assert isinstance(await refusal(keys, KEY), KeyInvalid)
+
+
+async def test_a_key_is_looked_up_every_5_minutes_to_note_its_use(keys: Keys, agents: Agents, clock: Clock) -> None:
+    agents.add()
+    keys.follow_from(clock.now)
+    await keys.authenticate(KEY, HERE)
+    clock.now += 301
+    keys.follow([], as_of=clock.now)
+    await keys.authenticate(KEY, HERE)
+    assert agents.look_ups == 2
+
+
+async def test_a_look_up_that_a_change_overtook_is_not_remembered(agents: Agents, limiter: Limiter) -> None:
+    async def find(key_hash: str) -> Identity | None:
+        found = await agents.find(key_hash)
+        known.forget(AGENT)
+        return found
+
+    known: Keys = AgentKeys(find, limiter)
+    agents.add()
+    await known.authenticate(KEY, HERE)
+    await known.authenticate(KEY, HERE)
+    assert agents.look_ups == 2
 
 
 async def test_what_is_forgotten_is_looked_up_anew(keys: Keys, agents: Agents) -> None:
