@@ -4,12 +4,16 @@ A full client takes as much of the machine as the system that it should measure;
 """
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import msgspec
+
+# The gateway closes what was idle for five minutes, at the very moment perhaps at which it is used again.
+_FRESH_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class ConnectionLost(Exception):
 class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.open = True
+        self.used_at = 0.0
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
         self._waiting: asyncio.Future[Answer] | None = None
@@ -90,6 +95,7 @@ class Client:
             connection.close()
             raise
         if connection.open:
+            connection.used_at = time.monotonic()
             self._idle.append(connection)
         return answer
 
@@ -100,8 +106,9 @@ class Client:
     async def _connection(self) -> _Connection:
         while self._idle:
             connection = self._idle.pop()
-            if connection.open:
+            if connection.open and time.monotonic() - connection.used_at < _FRESH_SECONDS:
                 return connection
+            connection.close()
         _, made = await asyncio.get_running_loop().create_connection(_Connection, self._host, self._port)
         return made
 

@@ -55,7 +55,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
         door = agent_door(at.pool, at.redis, limits_of(settings))
         put_backs = PutBacks(at.pool, at.announcer)
         broker = Broker(claiming.claim, put_backs.add)
-        signs = Signs(at.pool)
+        signs = Signs(at.pool, held_every=settings.presence_seconds)
         reports = Reports(at.pool, broker, at.announcer, signs)
         name = f"{socket.gethostname()}-{uuid4()}"
         polls = Polls(at.pool, broker, signs, announce=partial(waiting.announce, at.redis, name))
@@ -74,7 +74,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, runtime: serve.Runtime)
             Loop("slots", claiming.sum_slots, timedelta(seconds=1)),
             Loop("put-backs", put_backs.write, timedelta(seconds=1), wake=put_backs.work),
             Loop("sweep", polls.sweep, timedelta(seconds=settings.sweep_seconds), jitter=0.2),
-            Loop("presence", polls.note_held, timedelta(seconds=settings.presence_seconds)),
+            Loop("presence", polls.note_held, timedelta(seconds=1)),
             Loop("signs", signs.write, timedelta(seconds=1)),
             Loop("old-signs", signs.forget_old, timedelta(seconds=60)),
             Loop("waiting", polls.tell_waiting, timedelta(seconds=waiting.EVERY_SECONDS)),

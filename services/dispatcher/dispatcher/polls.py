@@ -38,7 +38,7 @@ class Polls:
         return Poll(agent.agent, number, profile, min(asked.max_jobs, agent.max_concurrent))
 
     async def note_held(self) -> int:
-        """A step: every held poll is a sign of life. Returns 0: the next one is due after the interval."""
+        """A step: held polls are signs of life. Returns 0: the next one is due after the interval."""
         await self._signs.held({poll.agent: poll.number for poll in self._broker.held})
         return 0
 
@@ -59,6 +59,8 @@ class Polls:
 
 def narrowed(whole: Profile, asked: PollRequest) -> Profile:
     """Never wider than what is registered; what the poll does not name stays as it is."""
+    if not (asked.capabilities or asked.tools):
+        return whole
     return Profile(
         whole.capabilities & frozenset(asked.capabilities) if asked.capabilities else whole.capabilities,
         whole.tools & frozenset(asked.tools) if asked.tools else whole.tools,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import nsmallest
 from typing import Final
 
 from platform_core.domain.ids import AgentId
@@ -11,6 +12,8 @@ from platform_server.store.connection import Pool, acquire
 
 # A sign of life of a moment ago is as good as one of now: agents are stale after a minute.
 _FRESH_SECONDS: Final = 5.0
+# A step writes no more signs of held polls than these: thousands in one statement would hold up all else.
+_HELD_AT_ONCE: Final = 1000
 # So long it is remembered what an agent offered.
 _REMEMBERED_SECONDS: Final = 60.0
 
@@ -18,8 +21,10 @@ _REMEMBERED_SECONDS: Final = 60.0
 class Signs:
     """What this process heard and wrote. Other dispatchers write on their own; two notes do no harm."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, held_every: float) -> None:
+        """``held_every``: so many seconds after its last sign a poll that is held is one."""
         self._pool = pool
+        self._held_every = held_every
         self._written: dict[AgentId, float] = {}
         self._offered: dict[AgentId, int] = {}
         self._heard: dict[AgentId, int | None] = {}
@@ -58,8 +63,12 @@ class Signs:
         return 0
 
     async def held(self, offers: Mapping[AgentId, int]) -> None:
-        """A held poll is a sign of life for as long as it is held."""
-        await self._write_offers(offers)
+        """A step: a held poll is a sign of life for as long as it is held. The longest silent come first."""
+        due = time.monotonic() - self._held_every
+        silent = [agent for agent in offers if self._written.get(agent, due) <= due]
+        if len(silent) > _HELD_AT_ONCE:
+            silent = nsmallest(_HELD_AT_ONCE, silent, key=lambda agent: self._written.get(agent, due))
+        await self._write_offers({agent: offers[agent] for agent in silent})
 
     async def forget_old(self) -> int:
         """A step: the memory follows the agents that are there."""

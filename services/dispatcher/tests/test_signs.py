@@ -13,7 +13,7 @@ from world import World
 
 @pytest.fixture
 def signs(world: World) -> Signs:
-    return Signs(world.pool)
+    return Signs(world.pool, held_every=15)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def test_a_new_profile_is_written_at_once_and_the_same_again_with_the_next
         await signs.offers(agent, profile)
         assert await _offered(world, agent) == profile
     # Another dispatcher noted another profile meanwhile.
-    await Signs(world.pool).offers(agent, one)
+    await Signs(world.pool, held_every=15).offers(agent, one)
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 6)
     await signs.offers(agent, other)
@@ -81,6 +81,35 @@ async def test_what_could_not_be_written_is_written_by_a_later_step(
     await world.pool.execute("ALTER TABLE elsewhere RENAME TO agent_presence")
     await signs.write()
     assert await _fresh(world, agent)
+
+
+async def test_a_held_poll_is_a_sign_of_life_every_15_seconds(
+    world: World, signs: Signs, agent: AgentId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = await _profile(world, "one")
+    await signs.offers(agent, profile)
+    now = time.monotonic()
+    for later, written in ((14.9, False), (15.1, True)):
+        await world.seen(agent, ago=50, online=True)
+        monkeypatch.setattr(time, "monotonic", lambda later=later: now + later)
+        await signs.held({agent: profile})
+        assert await _fresh(world, agent) is written
+
+
+async def test_of_more_held_polls_than_a_step_writes_the_longest_silent_come_first(
+    world: World, signs: Signs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dispatcher.signs._HELD_AT_ONCE", 2)
+    profile, now = await _profile(world, "one"), time.monotonic()
+    held = {await world.agent(f"scanner-{n}"): profile for n in range(5)}
+    for n, agent in enumerate(held):
+        monkeypatch.setattr(time, "monotonic", lambda n=n: now - n)
+        await signs.offers(agent, profile)
+        await world.seen(agent, ago=50, online=True)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 20)
+    for fresh in (2, 4, 5, 5):
+        await signs.held(held)
+        assert [await _fresh(world, agent) for agent in held] == [False] * (5 - fresh) + [True] * fresh
 
 
 async def test_the_memory_follows_the_agents_that_are_there(

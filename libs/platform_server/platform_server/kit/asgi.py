@@ -35,10 +35,6 @@ class Edge:
         scope["client_address"] = client_address(scope, self._trusted)
         traced = _TRACEPARENT.match(headers.get("traceparent", ""))
         scope["traceparent"] = traced[0] if traced else None
-        with logs.bound(request_id=request_id, **({"trace_id": traced[1]} if traced else {})):
-            await self._observed(scope, receive, send, request_id)
-
-    async def _observed(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         status = 500
         start = time.perf_counter()
 
@@ -49,10 +45,14 @@ class Edge:
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        try:
-            await self._app(scope, receive, sending)
-        finally:
-            seconds = time.perf_counter() - start
-            route = getattr(scope.get("route"), "path", "unmatched")
-            metrics.REQUESTS.labels(scope["method"], route, str(status)).observe(seconds)
-            log.debug("request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 4))
+        with logs.bound(request_id=request_id, **({"trace_id": traced[1]} if traced else {})):
+            try:
+                await self._app(scope, receive, sending)
+            finally:
+                _observe(scope, status, time.perf_counter() - start)
+
+
+def _observe(scope: Scope, status: int, seconds: float) -> None:
+    route = getattr(scope.get("route"), "path", "unmatched")
+    metrics.REQUESTS.labels(scope["method"], route, str(status)).observe(seconds)
+    log.debug("request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 4))

@@ -2,9 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from datetime import UTC, datetime
 from typing import Final
 
@@ -41,15 +39,27 @@ def logger(name: str) -> Logger:
     return Logger(name)
 
 
-@contextmanager
-def bound(**fields: object) -> Iterator[dict[str, object]]:
-    """Fields for every line logged inside; the yielded dict may be added to."""
-    context = {**_CONTEXT.get({}), **fields}
-    token = _CONTEXT.set(context)
-    try:
-        yield context
-    finally:
-        _CONTEXT.reset(token)
+class Bound:
+    """Fields for every line logged inside; the dict that it gives may be added to. Small: a held poll keeps one."""
+
+    __slots__ = ("_fields", "_token")
+
+    def __init__(self, fields: dict[str, object]) -> None:
+        self._fields = fields
+        self._token: Token[dict[str, object]] | None = None
+
+    def __enter__(self) -> dict[str, object]:
+        context = {**_CONTEXT.get({}), **self._fields}
+        self._token = _CONTEXT.set(context)
+        return context
+
+    def __exit__(self, *_: object) -> None:
+        assert self._token is not None
+        _CONTEXT.reset(self._token)
+
+
+def bound(**fields: object) -> Bound:
+    return Bound(fields)
 
 
 def context() -> dict[str, object]:

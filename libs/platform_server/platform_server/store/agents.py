@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from math import inf
 from uuid import UUID
 
@@ -100,10 +101,16 @@ async def identity(conn: Conn, key_hash: str) -> Identity | None:
         admin_state=AdminState(row["admin_state"]),
         is_platform_agent=row["is_platform_agent"],
         key_prefix=row["key_prefix"],
-        profile=Profile(frozenset(row["capabilities"]), frozenset(row["tools"]), row["region"]),
+        profile=_profile(tuple(row["capabilities"]), tuple(row["tools"]), row["region"]),
         max_concurrent=row["max_concurrent"],
         valid_seconds=inf if row["valid_seconds"] is None else row["valid_seconds"],
     )
+
+
+@lru_cache(maxsize=4096)
+def _profile(capabilities: Sequence[str], tools: Sequence[str], region: str) -> Profile:
+    """One object for all agents that are alike: whoever remembers thousands of them keeps few."""
+    return Profile(frozenset(capabilities), frozenset(tools), region)
 
 
 async def changes(conn: Conn, seen: str | None) -> Changes:
