@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from dispatching import SOON
 
-from dispatcher.broker import Broker
+from dispatcher.broker import Broker, end_of_poll
 from dispatcher.idle import Poll
 from platform_core.domain.ids import AgentId, JobId, TenantId
 from platform_core.domain.scheduling import Profile, Requirement
@@ -344,6 +344,17 @@ async def test_polls_that_ended_take_no_room(desk: Desk) -> None:
     await desk.hold(since=100.0)
     assert sum(len(waits) for waits in desk.broker._idle._waits.values()) == 1
     desk.broker.drain()
+
+
+def test_polls_that_are_held_end_together_ten_times_a_second_and_never_early() -> None:
+    ends = {end_of_poll(7.0 + n / 1000, 60) for n in range(1, 1001)}
+    assert len(ends) == 10
+    assert all(0 <= end_of_poll(now, 60) - (now + 60) <= 0.1 for now in (7.0, 7.01, 7.123, 7.0999))
+
+
+def test_a_short_poll_ends_when_it_says() -> None:
+    assert end_of_poll(7.01, 0) == 7.01
+    assert end_of_poll(7.01, 0.5) == 7.51
 
 
 async def _put_back(desk: Desk, poll: Poll) -> None:
