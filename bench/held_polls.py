@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import bare
 import httpx
@@ -45,7 +46,7 @@ async def held_polls(site: Site) -> None:
         await load.drained(seconds=30)
         site.note(percentiles("held_poll_delivery", load.latencies_ms()))
         await _storm(site, len(agents))
-    site.note({"bare_route_bytes": await _bare_bytes(len(agents))})
+    site.note({"bare_route_bytes": await _bare_bytes(agents)})
     site.ratio("held_poll_bytes_over_bare_route", "held_poll_bytes", "bare_route_bytes")
     await site.door.remove_tenants(tenants)
     await _removed(site, agents)
@@ -70,21 +71,24 @@ async def _storm(site: Site, agents: int) -> None:
     site.note({"reconnect_ready_seconds": ready - start, "reconnect_storm_seconds": time.perf_counter() - ready})
 
 
-async def _bare_bytes(polls: int) -> float:
+async def _bare_bytes(agents: Sequence[Agent]) -> float:
     with TemporaryDirectory() as folder:
         async with bare.running(Path(folder)) as (address, pid):
-            await _held_bare(address, pid, WARM_UP)
+            await _held_bare(address, pid, agents[:WARM_UP])
             before = _own_bytes(pid)
-            return (await _held_bare(address, pid, polls) - before) / polls
+            return (await _held_bare(address, pid, agents) - before) / len(agents)
 
 
-async def _held_bare(address: str, pid: int, polls: int) -> int:
-    """What the process has while it holds so many."""
+async def _held_bare(address: str, pid: int, agents: Sequence[Agent]) -> int:
+    """What the process has while it holds their polls: the same requests, as they come from the gateway."""
     client = Client(address)
     body = {"timeout": POLL_SECONDS}
-    held = [asyncio.create_task(client.request("POST", "/hold", headers={}, body=body)) for _ in range(polls)]
+    held = [
+        asyncio.create_task(client.request("POST", "/hold", headers={**agent.headers, **_by_the_gateway()}, body=body))
+        for agent in agents
+    ]
     connections = 0
-    while connections < polls:
+    while connections < len(agents):
         await asyncio.sleep(0.2)
         connections = len(psutil.Process(pid).net_connections("tcp")) - 1
     await asyncio.sleep(1)
@@ -94,6 +98,11 @@ async def _held_bare(address: str, pid: int, polls: int) -> int:
         with suppress(asyncio.CancelledError):
             await task
     return bytes_then
+
+
+def _by_the_gateway() -> dict[str, str]:
+    """The headers that it adds."""
+    return {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Request-ID": str(uuid4())}
 
 
 async def _removed(site: Site, agents: Sequence[Agent]) -> None:
