@@ -1,6 +1,7 @@
 """Runs a service: the public app and the internal one on one event loop, until SIGTERM."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -23,6 +24,8 @@ Settings = TypeVar("Settings", bound=settings.ServiceSettings)
 # Longer than the gateway keeps an idle connection to us, or its reuse races with our closing.
 _KEEP_ALIVE_SECONDS = 120
 _GRACE_SECONDS = 20
+# Young objects between two looks at them. A look stops everything, and a request leaves few cycles behind.
+_YOUNG = 20_000
 
 
 @dataclass(slots=True)
@@ -49,7 +52,15 @@ def main(name: str, kind: type[Settings], create: Callable[[Settings, Runtime], 
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 - there is no log to write to yet
         sys.exit(2)
     logs.configure(service=name, level=read.log_level)
+    spare_collections()
     uvloop.run(_serve(read, create))
+
+
+def spare_collections() -> None:
+    """Look for garbage less often, and never among what the imports made: a full look takes tens of milliseconds."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
 
 
 async def _serve(read: Settings, create: Callable[[Settings, Runtime], ASGIApp]) -> None:
