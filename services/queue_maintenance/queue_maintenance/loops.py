@@ -24,7 +24,7 @@ def loops_of(worker: QueueWorker, gauges: Gauges, events: Reader[AgentEvent], se
         acting("expiry", worker.expire, settings.expiry_interval_seconds),
         acting("priority-update", worker.refresh_priorities, settings.priority_interval_seconds),
         acting("reconciliation", worker.reconcile, settings.reconcile_interval_seconds),
-        acting("archive", worker.archive, settings.archive_interval_seconds),
+        acting("archive", worker.archive_in_batches, settings.archive_interval_seconds),
         acting("retention", worker.retain, settings.retention_interval_seconds),
         acting("confirmations", worker.free_unconfirmed, settings.confirmation_interval_seconds),
         # It waits inside, for events.

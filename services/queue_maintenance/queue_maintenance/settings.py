@@ -15,7 +15,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     expiry_interval_seconds: Seconds = 300.0
     priority_interval_seconds: Seconds = 30.0
     retention_interval_seconds: Seconds = 3600.0
-    archive_interval_seconds: Seconds = 5.0
+    archive_interval_seconds: Seconds = 1.0
     # How often what the claim keeps in mind is compared with the jobs that wait.
     reconcile_interval_seconds: Seconds = 60.0
     # How often slots of cancelled jobs are looked at.

@@ -93,6 +93,11 @@ class QueueWorker:
             log.error("lanes_were_forgotten", lanes=mended)
         return mended
 
+    async def archive_in_batches(self) -> int:
+        """What is less than a full batch can wait: to go on at once for each that comes of age is a commit for each."""
+        moved = await self.archive()
+        return moved if moved == _ARCHIVED else 0
+
     async def archive(self) -> int:
         """Jobs that are over leave the table of those that wait and run. Retention has it look at the oldest again."""
         after = timedelta(seconds=self._settings.archive_after_seconds)

@@ -93,6 +93,15 @@ async def test_a_step_moves_no_more_jobs_than_it_may(
     assert [await worker.archive() for _ in range(4)] == [2, 2, 1, 0]
 
 
+async def test_the_next_batch_follows_at_once_only_a_full_one(
+    world: World, worker: QueueWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "_ARCHIVED", 2)
+    await end(world, *await world.submit(await world.tenant(), count=5), seconds=60)
+    assert [await worker.archive_in_batches() for _ in range(3)] == [2, 2, 0]
+    assert await hot(world) == set()
+
+
 async def test_a_step_moves_no_more_bytes_than_it_may_but_always_a_job(
     world: World, worker: QueueWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

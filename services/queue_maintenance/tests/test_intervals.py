@@ -41,8 +41,8 @@ def test_priority_update_runs_every_30_seconds(every: dict[str, timedelta]) -> N
     assert every["priority-update"] == timedelta(seconds=30)
 
 
-def test_jobs_that_are_over_are_archived_every_5_seconds(every: dict[str, timedelta]) -> None:
-    assert every["archive"] == timedelta(seconds=5)
+def test_jobs_that_are_over_are_archived_every_second(every: dict[str, timedelta]) -> None:
+    assert every["archive"] == timedelta(seconds=1)
 
 
 def test_retention_runs_every_hour(every: dict[str, timedelta]) -> None:
@@ -88,7 +88,7 @@ async def test_of_two_replicas_one_acts(world: Any, new_worker: NewWorker) -> No
     await second.acting.renew()
     held = await world.held(await world.agent(), acknowledged=False)
     await world.execute("UPDATE commands SET assigned_at = clock_timestamp() - interval '61 s'")
-    steps = [second.recover, second.expire, second.refresh_priorities, second.archive, second.retain]
+    steps = [second.recover, second.expire, second.refresh_priorities, second.archive_in_batches, second.retain]
     for step in (*steps, second.free_unconfirmed):
         with pytest.raises(NotActing):
             await step()
