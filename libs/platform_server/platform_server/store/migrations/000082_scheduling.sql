@@ -39,6 +39,7 @@ CREATE TABLE lane_heads (
     at             double precision NOT NULL
 ) WITH (fillfactor = 50);
 CREATE INDEX lane_heads_requirement ON lane_heads (requirement_id);
+CREATE INDEX lane_heads_tenant ON lane_heads (tenant_id);
 
 -- Lanes whose head may be another one: jobs came or went, the oldest of them queued at that time. Left by whoever changed
 -- the queue; the claim looks at these lanes again and deletes what it has seen.

@@ -4,7 +4,7 @@
 --
 -- Planned as if every set were large: what a WITH query gives can only be guessed, and a nested loop over 10,000 tenants
 -- takes seconds, a hash join over ten takes nothing. Ids are looked up as an array, so that no table is read whole for a few
--- rows of it.
+-- rows of it; where ``many`` wait, it is.
 CREATE FUNCTION rank_tenants(
     at_time double precision,
     patience double precision,
@@ -30,14 +30,18 @@ SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
+    lanes int := (SELECT count(*) FROM lane_heads);
+    many boolean := lanes * 4 > (SELECT reltuples FROM pg_class WHERE oid = 'tenants'::regclass);
     answer json;
 BEGIN
     WITH RECURSIVE woken AS (
         SELECT *
         FROM unnest(woken_lanes, woken_tenants, woken_requirements, woken_bases, woken_queued_at)
             AS woken (lane_id, tenant_id, requirement_id, base, queued_at)
-    ), heads AS MATERIALIZED (
-        SELECT lane_id, tenant_id, requirement_id, base, queued_at, at FROM lane_heads WHERE lane_id <> ALL (woken_lanes)
+    ), heads AS NOT MATERIALIZED (
+        SELECT lane_id, tenant_id, requirement_id, base, queued_at, at
+        FROM lane_heads
+        WHERE NOT EXISTS (SELECT FROM woken WHERE woken.lane_id = lane_heads.lane_id)
         UNION ALL
         SELECT lane_id, tenant_id, requirement_id, base, queued_at, extract(epoch FROM queued_at)::double precision
         FROM woken
@@ -89,23 +93,32 @@ BEGIN
         GROUP BY tenant_id, profile_id
     ), here AS MATERIALIZED (
         SELECT tenant_id FROM waiting UNION SELECT tenant_id FROM held
-    ), present AS MATERIALIZED (
-        SELECT
-            tenants.id AS tenant_id,
-            plans.max_concurrent_jobs AS weight,
-            coalesce(running.jobs, 0) AS running,
-            coalesce(corrected.turn, tenant_turns.turn, 0) AS turn,
-            coalesce(tenant_turns.contending, false) AS contending,
-            tenant_turns.mean_seconds
+    ), known AS (
+        -- Few of many are looked up, many are read with all.
+        SELECT id, plan, status, turn, contending, mean_seconds
         FROM tenants
-        JOIN plans ON plans.name = tenants.plan
+        LEFT JOIN tenant_turns ON tenant_turns.tenant_id = tenants.id
+        WHERE many
+        UNION ALL
+        SELECT id, plan, status, turn, contending, mean_seconds
+        FROM tenants
         LEFT JOIN tenant_turns
             ON tenant_turns.tenant_id = tenants.id AND tenant_turns.tenant_id = ANY (ARRAY(SELECT tenant_id FROM here))
-        LEFT JOIN unnest(corrected_tenants, corrected_turns) AS corrected (tenant_id, turn)
-            ON corrected.tenant_id = tenants.id
+        WHERE NOT many AND id = ANY (ARRAY(SELECT tenant_id FROM here))
+    ), present AS MATERIALIZED (
+        SELECT
+            known.id AS tenant_id,
+            plans.max_concurrent_jobs AS weight,
+            coalesce(running.jobs, 0) AS running,
+            coalesce(corrected.turn, known.turn, 0) AS turn,
+            coalesce(known.contending, false) AS contending,
+            known.mean_seconds
+        FROM known
+        JOIN plans ON plans.name = known.plan
+        LEFT JOIN unnest(corrected_tenants, corrected_turns) AS corrected (tenant_id, turn) ON corrected.tenant_id = known.id
         LEFT JOIN (SELECT tenant_id, sum(jobs)::int AS jobs FROM held GROUP BY tenant_id) AS running
-            ON running.tenant_id = tenants.id
-        WHERE tenants.id = ANY (ARRAY(SELECT tenant_id FROM here)) AND tenants.status = 'active'
+            ON running.tenant_id = known.id
+        WHERE known.status = 'active'
     ), servable AS MATERIALIZED (
         SELECT waiting.tenant_id, waiting.profile_id, waiting.place, present.weight, present.turn, present.contending
         FROM waiting
@@ -117,10 +130,11 @@ BEGIN
         FROM present
         WHERE running >= weight AND tenant_id IN (SELECT tenant_id FROM waiting)
     ), before AS MATERIALIZED (
-        SELECT slots.profile_id, greatest(slots.v, min(floor(servable.turn)) FILTER (WHERE servable.contending)) AS v
+        SELECT slots.profile_id, slots.v AS since, lowest.round, greatest(slots.v, lowest.round) AS v
         FROM slots
-        LEFT JOIN servable ON servable.profile_id = slots.profile_id
-        GROUP BY slots.profile_id, slots.v
+        LEFT JOIN (
+            SELECT profile_id, floor(min(turn)) AS round FROM servable WHERE contending GROUP BY profile_id
+        ) AS lowest ON lowest.profile_id = slots.profile_id
     ), joining AS MATERIALIZED (
         -- Who starts to wait has saved nothing up, and owes at most 20 rounds.
         SELECT servable.tenant_id, greatest(min(before.v), least(servable.turn, min(before.v) + 20)) AS turn
@@ -138,10 +152,14 @@ BEGIN
         FROM servable
         LEFT JOIN joining ON joining.tenant_id = servable.tenant_id
     ), virtual_times AS (
-        SELECT slots.profile_id, greatest(slots.v, min(floor(standing.turn))) AS v
-        FROM slots
-        LEFT JOIN standing ON standing.profile_id = slots.profile_id
-        GROUP BY slots.profile_id, slots.v
+        SELECT before.profile_id, greatest(before.since, least(before.round, newest.round)) AS v
+        FROM before
+        LEFT JOIN (
+            SELECT servable.profile_id, floor(min(joining.turn)) AS round
+            FROM servable
+            JOIN joining ON joining.tenant_id = servable.tenant_id
+            GROUP BY servable.profile_id
+        ) AS newest ON newest.profile_id = before.profile_id
     ), active AS MATERIALIZED (
         SELECT taking_part.profile_id, sum(taking_part.weight)::int AS weight
         FROM (
@@ -205,12 +223,14 @@ BEGIN
                 ceil(3.0 * batch * present.weight / sum(present.weight) OVER (PARTITION BY heads.base, heads.requirement_id))
             )::int AS depth
         FROM heads
-        JOIN chosen ON chosen.tenant_id = heads.tenant_id
         JOIN present ON present.tenant_id = heads.tenant_id
-        WHERE heads.requirement_id IN (SELECT requirement_id FROM fitting)
+        WHERE heads.tenant_id = ANY (ARRAY(SELECT tenant_id FROM chosen))
+            AND heads.requirement_id IN (SELECT requirement_id FROM fitting)
     )
     SELECT json_build_object(
-        'lanes', (SELECT count(*) FROM heads),
+        'lanes', lanes
+            - (SELECT count(*) FROM lane_heads WHERE lane_id = ANY (woken_lanes))
+            + (SELECT count(*) FROM woken WHERE queued_at IS NOT NULL),
         'virtual_times', (SELECT json_agg(virtual_times) FROM virtual_times),
         'active', (SELECT json_agg(active) FROM active),
         'tenants', (
