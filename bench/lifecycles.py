@@ -57,6 +57,7 @@ class Field:
         """The load before it must have drained."""
         load = self.load
         load.forget()
+        self.crew.troubles.clear()
         requests, cores = self.crew.requests, Cores(self.site.stack)
         start = time.perf_counter()
         offering = asyncio.create_task(load.offer(rate=rate, seconds=seconds))
@@ -75,7 +76,8 @@ class Field:
         )
         print(
             f"  {rate:.0f}/s offered: {step.finished:.0f}/s finished, delivery p99 {step.p99_ms:.0f} ms, "
-            f"{step.refused} refused, {step.lost} lost, {step.requests_each:.1f} requests each; "
+            f"{step.refused} refused, {step.lost} lost, {step.requests_each:.1f} requests each, "
+            f"agents' troubles {dict(self.crew.troubles)}, submissions {dict(load.statuses)}; "
             f"generator {step.generator:.2f}, {told}",
             flush=True,
         )

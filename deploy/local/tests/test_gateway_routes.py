@@ -115,6 +115,15 @@ def test_clients_addresses_are_the_gateways_word(manager: Any) -> None:
     assert manager["xff_num_trusted_hops"] == 1
 
 
+def test_submissions_stand_in_line_and_streams_of_events_do_not(config: Any, routes: list[Any]) -> None:
+    intake = next(cluster for cluster in config["clusters"] if cluster["name"] == "job_intake")
+    submissions, streams = intake["circuit_breakers"]["thresholds"]
+    assert (submissions["max_connections"], submissions["max_pending_requests"]) == (96, 512)
+    assert (streams["priority"], streams["max_connections"]) == ("HIGH", 20_000)
+    high = [route for route in routes if route.get("route", {}).get("priority") == "HIGH"]
+    assert high == [route_of(routes, f"/api/v1/platform-jobs/{A_JOB}/events")]
+
+
 def test_envoy_takes_it(rendered: str, tmp_path: Path) -> None:
     config = tmp_path / "envoy.yaml"
     config.write_text(rendered)

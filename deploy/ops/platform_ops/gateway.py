@@ -8,6 +8,8 @@ from typing import Final
 
 SERVICES: Final = ("dispatcher", "agent_health", "registration", "job_intake")
 _PREFIX: Final = "GATEWAY_"
+# What one replica of job-intake works on at a time; more do not make it quicker, and make everything else slower.
+_INTAKE_AT_ONCE: Final = 48
 
 
 class BadEnvironment(Exception):
@@ -39,9 +41,11 @@ def render(
     listen: Endpoint,
     admin_port: int,
     trusted_hops: int = 0,
+    intake_at_once: int | None = None,
 ) -> str:
     """The configuration with every service's endpoints. ``trusted_hops``: load balancers in front of the gateway.
 
+    ``intake_at_once``: how many requests job-intake works on, all replicas together; None: by its endpoints.
     Raises KeyError when a service is missing.
     """
     values = {name.upper(): ", ".join(map(str, services[name])) for name in SERVICES}
@@ -51,6 +55,7 @@ def render(
         LISTEN_PORT=listen.port,
         ADMIN_PORT=admin_port,
         TRUSTED_HOPS=trusted_hops,
+        INTAKE_AT_ONCE=intake_at_once or _INTAKE_AT_ONCE * len(services["job_intake"]),
     )
 
 
@@ -63,6 +68,7 @@ def render_for(template: Path, environ: Mapping[str, str]) -> str:
             listen=Endpoint.parse(environ.get(f"{_PREFIX}LISTEN", "0.0.0.0:8080")),
             admin_port=int(environ.get(f"{_PREFIX}ADMIN_PORT", "9901")),
             trusted_hops=int(environ.get(f"{_PREFIX}TRUSTED_HOPS", "0")),
+            intake_at_once=int(environ.get(f"{_PREFIX}INTAKE_AT_ONCE", "0")) or None,
         )
     except KeyError as error:
         raise BadEnvironment(f"{error.args[0]} is missing") from error
