@@ -5,13 +5,10 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
-from platform_server.kit import logs
 from platform_server.store import claims
 from platform_server.store.claim_batch import TokenHash
 from platform_server.store.claims import SQL, Claimed, Offer
 from platform_server.store.connection import Conn, Pool, acquire, retry_deadlock
-
-log = logs.logger(__name__)
 
 # The pool's session holds the cell's lock between two statements. One that is paused there is ended by Postgres.
 PAUSED_AFTER = timedelta(seconds=10)
@@ -79,11 +76,8 @@ class Claiming:
     def _done(self, claimed: "asyncio.Future[Claimed]", running: "asyncio.Task[None]") -> None:
         self._unlocking.discard(running)
         trouble = None if running.cancelled() else running.exception()
-        if trouble is None:
-            return
-        if claimed.done():
-            log.warning("claim_unlock_failed", error=repr(trouble))
-        else:
+        # After the claim it can only be the unlocking that failed, and that ended the session and its lock.
+        if trouble is not None and not claimed.done():
             claimed.set_exception(trouble)
 
 
