@@ -26,7 +26,7 @@ class Tables:
 
 async def held_snapshot(site: Site) -> None:
     rate = site.figures.get("lifecycles_per_second", 2 * USUAL_RATE) / 2
-    calm, held, after = site.length((180.0, 600.0, 120.0), (2.0, 3.0, 2.0))
+    calm, held, after = site.length((120.0, 600.0, 60.0), (2.0, 3.0, 2.0))
     async with field(site) as at:
         await _p99(at.load, rate=rate, seconds=site.length(20.0, 1.0))
         without = await _p99(at.load, rate=rate, seconds=calm)
