@@ -37,14 +37,22 @@ SHORT = (Size(1_000, 10), Size(10_000, 10), Size(10_000, 1_000))
 
 
 async def claim_cost(site: Site) -> None:
-    sizes = site.length(FULL, SHORT)
-    for size in sizes:
-        async with _loaded(site, size) as dsn:
-            site.note({f"claim_ms_{size.name}": await _claim_ms(dsn, rounds=site.length(40, 5))})
+    few, many, *others = site.length(FULL, SHORT)
+    rounds = site.length(40, 5)
+    async with _loaded(site, few) as small, _loaded(site, many) as large:
+        # In turns: what the machine does beside it decides nothing.
+        async with _claimer(small) as at_small, _claimer(large) as at_large:
+            took = [(await at_small(), await at_large()) for _ in range(rounds)]
+        for size, dsn, times in zip((few, many), (small, large), zip(*took, strict=True), strict=True):
+            site.note({f"claim_ms_{size.name}": statistics.median(times)})
             site.note({f"straightforward_ms_{size.name}": await _straightforward_ms(dsn)})
-    few, many = sizes[:2]
     site.ratio("claim_1m_over_1k", f"claim_ms_{many.name}", f"claim_ms_{few.name}")
-    most = sizes[-1].name
+    for size in others:
+        async with _loaded(site, size) as dsn:
+            async with _claimer(dsn) as claim:
+                site.note({f"claim_ms_{size.name}": statistics.median([await claim() for _ in range(rounds)])})
+            site.note({f"straightforward_ms_{size.name}": await _straightforward_ms(dsn)})
+    most = others[-1].name
     site.ratio("straightforward_over_claim_at_1m", f"straightforward_ms_{most}", f"claim_ms_{most}")
 
 
@@ -70,29 +78,31 @@ async def _loaded(site: Site, size: Size) -> AsyncIterator[str]:
     await conn.close()
 
 
-async def _claim_ms(dsn: str, *, rounds: int) -> float:
-    """The median; between claims their jobs end, and as many come anew."""
+@asynccontextmanager
+async def _claimer(dsn: str) -> AsyncIterator[Callable[[], Awaitable[float]]]:
+    """Claims once, and tells the milliseconds; after each claim its jobs end, and as many come anew."""
     agents = await _agents(dsn)
     async with open_pool(dsn, size=1, name="claim") as pool:
         claiming = Claiming(pool, token_hash=_token_hash, region_patience=timedelta(seconds=30))
 
         async def claim() -> None:
-            offers = [Offer(agent, 1, 1, float(n)) for n, agent in enumerate(agents)]
-            claimed = await claiming.claim(offers)
+            claimed = await claiming.claim([Offer(agent, 1, 1, float(n)) for n, agent in enumerate(agents)])
             if len(claimed.handed_out) != BATCH:
                 raise RuntimeError(f"{len(claimed.handed_out)} handed out, not {BATCH}")
 
-        took = []
-        for n in range(rounds + 2):
+        async def took() -> float:
             milliseconds = await _milliseconds(claim)
-            if n >= 2:
-                took.append(milliseconds)
             await pool.execute(_END_AND_REPLACE)
-            # What its first claims changed from nothing: autovacuum's analyse, a minute later.
-            if n == 1:
-                await pool.execute("ANALYZE tenant_turns, lane_heads, commands")
-                await pool.expire_connections()
-    return statistics.median(took)
+            return milliseconds
+
+        for _ in range(2):
+            await took()
+        # What its first claims changed from nothing: autovacuum's analyse, a minute later.
+        await pool.execute("ANALYZE tenant_turns, lane_heads, commands")
+        await pool.expire_connections()
+        # And the plans of the new connection.
+        await took()
+        yield took
 
 
 async def _straightforward_ms(dsn: str) -> float:
