@@ -77,6 +77,8 @@ WITH wanted AS (
     SELECT lanes.id, lanes.tenant_id, lanes.requirement_id, lanes.base, latest.queued_at, extract(epoch FROM latest.queued_at)
     FROM unnest($13::bigint[], $14::timestamptz[]) AS latest (lane_id, queued_at)
     JOIN lanes ON lanes.id = latest.lane_id
+    -- By their numbers: of how many heads there are, a plan that is kept knows nothing, and would read all lanes.
+    WHERE lanes.id = ANY ($13::bigint[])
     ON CONFLICT (lane_id) DO UPDATE SET queued_at = excluded.queued_at, at = excluded.at
 ), emptied AS (
     DELETE FROM lane_heads WHERE lane_id = ANY ($15::bigint[])
