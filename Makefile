@@ -74,7 +74,7 @@ migrate-down: setup ## roll the latest migration back
 migrate-status: setup ## every migration, applied or missing
 	@$(BIN)/platform-stack migrate status
 
-bench: setup ## measure everything, beside peers and floors, on a stack of its own (about 80 minutes)
+bench: setup ## measure everything, beside peers and floors, on a stack of its own (about 50 minutes)
 	$(BIN)/python bench/run.py
 
 bench-short: setup ## the same for seconds: it shows that it works, and nothing else

@@ -17,8 +17,9 @@ PAUSED_AFTER = timedelta(seconds=10)
 class Claiming:
     """``token_hash``: the SHA-256 of an attempt's token. ``region_patience``: how long jobs keep to their region.
 
-    The lock is the session's, not a transaction's: what a claim reads needs no transaction, and what it writes is one
-    statement. So nobody waits for a BEGIN or a COMMIT, and the lock goes while the jobs are on their way.
+    The lock is the session's, not a transaction's: what a claim decides is written by one statement, and what the
+    ranking notes of tenants that begin or cease to wait is right without it. So nobody waits for a BEGIN or a COMMIT,
+    and the lock goes while the jobs are on their way.
     """
 
     def __init__(self, pool: Pool, *, token_hash: TokenHash, region_patience: timedelta) -> None:
@@ -26,7 +27,7 @@ class Claiming:
         self._token_hash = token_hash
         self._region_patience = region_patience
         self._slots: Mapping[int, int] | None = None
-        self._unlocking: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
 
     async def sum_slots(self) -> int:
         """A step: S_g of each profile. It changes by the heartbeat, and its sum costs more than the rest of a claim.
@@ -44,7 +45,7 @@ class Claiming:
         """
         claimed: asyncio.Future[Claimed] = asyncio.get_running_loop().create_future()
         running = asyncio.create_task(self._run(offers, claimed))
-        self._unlocking.add(running)
+        self._running.add(running)
         running.add_done_callback(partial(self._done, claimed))
         try:
             return await claimed
@@ -74,7 +75,7 @@ class Claiming:
         )
 
     def _done(self, claimed: "asyncio.Future[Claimed]", running: "asyncio.Task[None]") -> None:
-        self._unlocking.discard(running)
+        self._running.discard(running)
         trouble = None if running.cancelled() else running.exception()
         # After the claim it can only be the unlocking that failed, and that ended the session and its lock.
         if trouble is not None and not claimed.done():
